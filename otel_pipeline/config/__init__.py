@@ -1,0 +1,1 @@
+"""The configuration: load files, check them, and turn them into typed options."""

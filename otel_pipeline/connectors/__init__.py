@@ -1,0 +1,1 @@
+"""The connectors: one file is one component type, found by walking this folder."""

@@ -1,0 +1,1 @@
+"""What several components share: server and client plumbing, TLS, sending queue, retry."""

@@ -1,0 +1,21 @@
+//! The native half of the gateway: loops over items, attributes and series. Everything else is Python.
+
+pub mod batch;
+pub mod decode;
+pub mod otlp;
+pub mod rewrite;
+pub mod wire;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<batch::Batch>()?;
+    module.add_function(wrap_pyfunction!(batch::merge, module)?)?;
+    module.add_function(wrap_pyfunction!(batch::split, module)?)?;
+    module.add_function(wrap_pyfunction!(batch::from_trusted, module)?)?;
+    module.add_class::<decode::Limits>()?;
+    module.add_class::<decode::Findings>()?;
+    module.add_function(wrap_pyfunction!(decode::decode, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+"""The Prometheus bridge: series store, names and exposition, free of components."""

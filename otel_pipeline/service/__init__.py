@@ -1,0 +1,1 @@
+"""The running gateway: graph, edges, lifecycle, status."""

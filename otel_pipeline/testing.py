@@ -1,0 +1,170 @@
+"""What tests of components need: batches from short descriptions, a sink, a clock that is set by hand."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from otel_pipeline.component import Clock, Settings
+from otel_pipeline.errors import ConsumeError
+from otel_pipeline.pdata import Batch, Signal, from_trusted
+from otel_pipeline.telemetry import Telemetry
+
+__all__ = ["FakeTime", "Sink", "any_value", "attributes", "make_settings", "make_span", "make_traces", "to_message"]
+
+_REQUESTS: dict[str, type[Message]] = {
+    Signal.TRACES: ExportTraceServiceRequest,
+    Signal.METRICS: ExportMetricsServiceRequest,
+    Signal.LOGS: ExportLogsServiceRequest,
+}
+
+
+def any_value(value: Any) -> AnyValue:
+    """An AnyValue of a Python value: None, bool, int, float, str, bytes, list or dict."""
+    match value:
+        case None:
+            return AnyValue()
+        case bool():
+            return AnyValue(bool_value=value)
+        case int():
+            return AnyValue(int_value=value)
+        case float():
+            return AnyValue(double_value=value)
+        case str():
+            return AnyValue(string_value=value)
+        case bytes():
+            return AnyValue(bytes_value=value)
+        case list():
+            return AnyValue(array_value=ArrayValue(values=[any_value(item) for item in value]))
+        case dict():
+            return AnyValue(kvlist_value=KeyValueList(values=attributes(value)))
+    raise TypeError(f"no AnyValue for {type(value).__name__}")
+
+
+def attributes(values: Mapping[str, Any]) -> list[KeyValue]:
+    """KeyValue messages of a dict."""
+    return [KeyValue(key=key, value=any_value(value)) for key, value in values.items()]
+
+
+def make_span(
+    name: str = "work",
+    *,
+    trace: int = 1,
+    span: int = 1,
+    parent: int = 0,
+    start: float = 0.0,
+    seconds: float = 1.0,
+    error: str | None = None,
+    kind: int = Span.SPAN_KIND_INTERNAL,
+    remote_parent: bool | None = None,
+    **span_attributes: Any,
+) -> Span:
+    """A span; ids are small numbers, times are seconds after 2026-01-01, `error` is the status message of a failure.
+
+    Attribute names are written with `__` for the dot: `gen_ai__request__model="m"`.
+    """
+    begin = 1_767_225_600_000_000_000 + round(start * 1e9)
+    made = Span(
+        trace_id=trace.to_bytes(16, "big"),
+        span_id=span.to_bytes(8, "big"),
+        parent_span_id=parent.to_bytes(8, "big") if parent else b"",
+        name=name,
+        kind=kind,  # type: ignore[arg-type]
+        start_time_unix_nano=begin,
+        end_time_unix_nano=begin + round(seconds * 1e9),
+        attributes=attributes({key.replace("__", "."): value for key, value in span_attributes.items()}),
+    )
+    if error is not None:
+        made.status.code = 2  # type: ignore[assignment]
+        made.status.message = error
+    if remote_parent is not None:
+        made.flags = 0x301 if remote_parent else 0x101
+    return made
+
+
+def make_traces(
+    *spans: Span,
+    resource: Mapping[str, Any] | None = None,
+    scope: str = "test",
+    scope_attributes: Mapping[str, Any] | None = None,
+) -> Batch:
+    """A batch with one resource and one scope."""
+    request = ExportTraceServiceRequest()
+    resource_spans = request.resource_spans.add()
+    resource_spans.resource.attributes.extend(attributes(resource or {"service.name": "test"}))
+    scope_spans = resource_spans.scope_spans.add()
+    scope_spans.scope.name = scope
+    scope_spans.scope.attributes.extend(attributes(scope_attributes or {}))
+    scope_spans.spans.extend(spans)
+    return from_trusted(Signal.TRACES, request.SerializeToString())
+
+
+def to_message(batch: Batch) -> Any:
+    """The protobuf message of a batch, for assertions."""
+    return _REQUESTS[batch.signal].FromString(batch.data)
+
+
+@dataclass
+class Sink:
+    """A consumer that keeps what it is given; raises the errors of `answers` first, one for each call."""
+
+    batches: list[Batch] = field(default_factory=list)
+    answers: list[ConsumeError | None] = field(default_factory=list)
+
+    async def __call__(self, batch: Batch) -> None:
+        """Takes a batch, or raises the next answer."""
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+        self.batches.append(batch)
+
+    @property
+    def items(self) -> int:
+        """Items of all batches together."""
+        return sum(batch.items for batch in self.batches)
+
+    def spans(self) -> Iterable[Span]:
+        """Every span, in order of arrival."""
+        for batch in self.batches:
+            for resource_spans in to_message(batch).resource_spans:
+                for scope_spans in resource_spans.scope_spans:
+                    yield from scope_spans.spans
+
+
+@dataclass
+class FakeTime:
+    """A clock that stands still until it is told: `time.advance(30)`."""
+
+    seconds: float = 1000.0
+    unix_ns: int = 1_767_225_600_000_000_000
+
+    def advance(self, seconds: float) -> None:
+        """Moves both clocks."""
+        self.seconds += seconds
+        self.unix_ns += round(seconds * 1e9)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock to hand to a component."""
+        return Clock(monotonic=lambda: self.seconds, time_ns=lambda: self.unix_ns)
+
+
+def make_settings(
+    component_id: str = "test", *, time: FakeTime | None = None, data_dir: Path | None = None
+) -> Settings:
+    """Settings as the service would give them, with telemetry of their own."""
+    return Settings(
+        id=component_id,
+        telemetry=Telemetry(),
+        data_dir=data_dir or Path("/nonexistent"),
+        log=logging.getLogger(f"otel_pipeline.{component_id}"),
+        clock=time.clock if time else Clock(),
+    )
