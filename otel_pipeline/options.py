@@ -13,7 +13,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)")
 
 def parse_duration(value: Any) -> float:
     """Seconds of a duration written as the Collector does: `200ms`, `1m30s`, `0`. Raises ValueError for anything else."""
-    if value == 0 or value == "0":
+    if value in (0, "0"):
         return 0.0
     if isinstance(value, str):
         parts = _PART.findall(value)
