@@ -1,6 +1,7 @@
 """The native module (otel_pipeline/native). Only `pdata`, `prometheus`, `semconv` and `connectors` import it."""
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 # --- batch.rs
 
@@ -19,6 +20,27 @@ class Batch:
     @property
     def size_bytes(self) -> int:
         """Length of `data`."""
+
+    # columns.rs: one value for each item, in wire order; for metrics the items are the data points
+
+    def column(self, key: str, *, level: Literal["nearest", "item", "scope", "resource"] = "nearest") -> list[Any]:
+        """The attribute `key` of every item as Python values; None where it is absent.
+
+        `nearest` looks at the item, then its scope, then its resource. Nesting beyond 32 reads as None.
+        """
+    def field(self, name: str) -> list[Any]:
+        """A field of every item, by its OTLP name: `name`, `trace_id` (bytes), `start_time_unix_nano`, ...
+
+        Spans also have `duration_ns` (0 where the end is before the start), `status_code` and `status_message`; data
+        points `name` and `unit` of their metric. ValueError for an unknown name.
+        """
+    def with_column(self, key: str, values: list[Any]) -> Batch:
+        """A batch in which the items' own attribute `key` is exactly `values`; None leaves it out.
+
+        ValueError where the number of values is not `items`; TypeError for what no attribute can hold.
+        """
+    def where(self, keep: list[bool]) -> Batch:
+        """A batch of the items whose flag is true. A metric that loses all its data points is left out."""
 
 def merge(batches: Sequence[Batch]) -> Batch:
     """Joins batches of one signal in order. ValueError for none, or for mixed signals."""
@@ -66,9 +88,27 @@ def decode(signal: str, body: bytes, json: bool, limits: Limits) -> tuple[Batch,
 
 # --- json.rs
 
-# --- columns.rs
-
 # --- condition.rs, edit.rs
+
+class ConditionPlan:
+    """Conditions as JSON: a list of objects, each with any of resource, attributes (key -> matcher), scope, name, kind,
+    status, severity, body, duration (matchers). A matcher is a literal, a list of literals, {glob}, {regex}, {present}
+    or {above, below}. ValueError says which condition cannot be used."""
+
+    def __init__(self, conditions_json: str) -> None: ...
+
+def drop_matching(batch: Batch, plan: ConditionPlan) -> Batch:
+    """The batch without the spans, log records or metrics for which any one condition holds in all its parts."""
+
+class AttributePlan:
+    """Actions as JSON, a list in order: {action: insert|update|upsert, key, source: {value|from_attribute}},
+    {action: delete|hash, key|pattern}, {action: extract, key, pattern}, {action: convert, key, to: int|double|string}.
+    ValueError says which action cannot be used."""
+
+    def __init__(self, actions_json: str, on_resource: bool) -> None: ...
+
+def edit_attributes(batch: Batch, plan: AttributePlan) -> Batch:
+    """The batch with the actions applied to the attributes of every item, or of every resource."""
 
 # --- enrich.rs
 

@@ -12,7 +12,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)")
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds of a duration written as the Collector does: `200ms`, `1m30s`, `0`. Raises ValueError for anything else."""
+    """Seconds of a duration written as the Collector does: `200ms`, `1m30s`, `0`. Raises ValueError for the rest."""
     if value in (0, "0"):
         return 0.0
     if isinstance(value, str):
@@ -39,7 +39,7 @@ def _duration(value: Any) -> float:
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
-    PlainSerializer(format_duration, return_type=str),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
     Field(ge=0, json_schema_extra={"type": "string", "format": "duration"}),
 ]
 """Seconds, written as `200ms`, `5s` or `1m30s`."""

@@ -6,25 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_pipeline.component import Clock, Settings
 from otel_pipeline.errors import ConsumeError
-from otel_pipeline.pdata import Batch, Signal, from_trusted
+from otel_pipeline.pdata import Batch, from_proto, to_proto
 from otel_pipeline.telemetry import Telemetry
 
-__all__ = ["FakeTime", "Sink", "any_value", "attributes", "make_settings", "make_span", "make_traces", "to_message"]
-
-_REQUESTS: dict[str, type[Message]] = {
-    Signal.TRACES: ExportTraceServiceRequest,
-    Signal.METRICS: ExportMetricsServiceRequest,
-    Signal.LOGS: ExportLogsServiceRequest,
-}
+__all__ = ["FakeTime", "Sink", "any_value", "attributes", "make_settings", "make_span", "make_traces"]
 
 
 def any_value(value: Any) -> AnyValue:
@@ -104,12 +95,7 @@ def make_traces(
     scope_spans.scope.name = scope
     scope_spans.scope.attributes.extend(attributes(scope_attributes or {}))
     scope_spans.spans.extend(spans)
-    return from_trusted(Signal.TRACES, request.SerializeToString())
-
-
-def to_message(batch: Batch) -> Any:
-    """The protobuf message of a batch, for assertions."""
-    return _REQUESTS[batch.signal].FromString(batch.data)
+    return from_proto(request)
 
 
 @dataclass
@@ -134,7 +120,7 @@ class Sink:
     def spans(self) -> Iterable[Span]:
         """Every span, in order of arrival."""
         for batch in self.batches:
-            for resource_spans in to_message(batch).resource_spans:
+            for resource_spans in to_proto(batch).resource_spans:
                 for scope_spans in resource_spans.scope_spans:
                     yield from scope_spans.spans
 

@@ -55,7 +55,7 @@ class ServiceOptions(Options):
 
     telemetry: TelemetryOptions = TelemetryOptions()
     shutdown_timeout: Duration = 30.0
-    """How long SIGTERM waits for queues to drain. What is left then stays in durable queues, or is counted as dropped."""
+    """How long SIGTERM waits for queues to drain. The rest is counted as dropped, or stays in a durable queue."""
 
 
 @dataclass(frozen=True, slots=True)

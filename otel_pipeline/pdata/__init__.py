@@ -2,9 +2,37 @@
 
 from enum import StrEnum
 
-from otel_pipeline._native import Batch, Findings, Limits, decode, from_trusted, merge, split
+from otel_pipeline._native import (
+    AttributePlan,
+    Batch,
+    ConditionPlan,
+    Findings,
+    Limits,
+    decode,
+    drop_matching,
+    edit_attributes,
+    from_trusted,
+    merge,
+    split,
+)
+from otel_pipeline.pdata.proto import from_proto, to_proto
 
-__all__ = ["Batch", "Findings", "Limits", "Signal", "decode", "from_trusted", "merge", "split"]
+__all__ = [
+    "AttributePlan",
+    "Batch",
+    "ConditionPlan",
+    "Findings",
+    "Limits",
+    "Signal",
+    "decode",
+    "drop_matching",
+    "edit_attributes",
+    "from_proto",
+    "from_trusted",
+    "merge",
+    "split",
+    "to_proto",
+]
 
 
 class Signal(StrEnum):

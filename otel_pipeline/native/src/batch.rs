@@ -38,6 +38,14 @@ impl Batch {
     pub fn item_count(&self) -> u64 {
         self.items
     }
+
+    /// The batch after an edit: the edited bytes, or this very batch's bytes where nothing changed.
+    pub fn replaced(&self, py: Python<'_>, edited: Option<Vec<u8>>, items: u64) -> Self {
+        match edited {
+            Some(data) => Self::from_vec(py, self.signal, &data, items),
+            None => Self::new(self.signal, self.data.clone_ref(py), items),
+        }
+    }
 }
 
 #[pymethods]

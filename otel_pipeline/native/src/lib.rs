@@ -1,9 +1,14 @@
 //! The native half of the gateway: loops over items, attributes and series. Everything else is Python.
 
 pub mod batch;
+pub mod columns;
+pub mod condition;
 pub mod decode;
+pub mod edit;
+pub mod matcher;
 pub mod otlp;
 pub mod rewrite;
+pub mod rows;
 pub mod wire;
 
 use pyo3::prelude::*;
@@ -17,5 +22,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<decode::Limits>()?;
     module.add_class::<decode::Findings>()?;
     module.add_function(wrap_pyfunction!(decode::decode, module)?)?;
+    module.add_class::<edit::AttributePlan>()?;
+    module.add_function(wrap_pyfunction!(edit::edit_attributes, module)?)?;
+    module.add_class::<condition::ConditionPlan>()?;
+    module.add_function(wrap_pyfunction!(condition::drop_matching, module)?)?;
     Ok(())
 }
