@@ -23,6 +23,7 @@ class KeepSlowOrFailed(Processor):
     Config = KeepSlowOrFailedConfig
     signals = frozenset({Signal.TRACES})
     drop_reason = "sampled"
+    config: KeepSlowOrFailedConfig
 
     def __init__(self, config: KeepSlowOrFailedConfig, settings: Settings) -> None:
         super().__init__(config, settings)

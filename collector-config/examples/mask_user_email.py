@@ -18,6 +18,7 @@ class MaskUserEmail(Processor):
     """`ann@example.com` becomes `***@example.com`."""
 
     Config = MaskUserEmailConfig
+    config: MaskUserEmailConfig
 
     def process(self, batch: Batch) -> Batch | None:
         """The batch with every address masked; the same batch where it holds none."""

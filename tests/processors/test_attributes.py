@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from otel_pipeline.helpers.attribute_actions import Action
-from otel_pipeline.pdata import Batch
+from otel_pipeline.pdata import Batch, to_proto
 from otel_pipeline.processors.attributes import Attributes, AttributesConfig
 from otel_pipeline.processors.resource import Resource, ResourceConfig
-from otel_pipeline.testing import make_settings, make_span, make_traces, to_proto
+from otel_pipeline.testing import make_settings, make_span, make_traces
 
 
 def run(batch: Batch, *actions: dict[str, Any]) -> Batch:
@@ -58,7 +58,7 @@ def test_actions_equal_a_dict(start: dict[str, Any], data: st.DataObject) -> Non
     start = {key: value if isinstance(value, str) else value % 1000 for key, value in start.items()}
     action_names = st.sampled_from(["insert", "update", "upsert", "delete"])
     steps = data.draw(st.lists(st.tuples(action_names, st.sampled_from("abcd"), values), min_size=1))
-    model = dict(start)
+    model: dict[str, Any] = dict(start)
     for action, key, value in steps:
         if action == "delete":
             model.pop(key, None)
