@@ -51,14 +51,13 @@ def test_actions_do_what_the_collector_documents(actions: list[dict[str, Any]], 
     assert own(run(make_traces(make_span(a="x@y")), *actions)) == expected
 
 
-@given(st.dictionaries(st.sampled_from("abcd"), st.integers() | st.text(), max_size=4), st.data())
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9) | st.text(), max_size=4), st.data())
 def test_actions_equal_a_dict(start: dict[str, Any], data: st.DataObject) -> None:
     """Any sequence of insert, update, upsert and delete leaves the attributes a dict would have."""
     values = st.integers(-(2**63), 2**63 - 1) | st.text()
-    start = {key: value if isinstance(value, str) else value % 1000 for key, value in start.items()}
     action_names = st.sampled_from(["insert", "update", "upsert", "delete"])
     steps = data.draw(st.lists(st.tuples(action_names, st.sampled_from("abcd"), values), min_size=1))
-    model: dict[str, Any] = dict(start)
+    model = dict(start)
     for action, key, value in steps:
         if action == "delete":
             model.pop(key, None)

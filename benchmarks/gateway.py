@@ -1,0 +1,103 @@
+"""CPU of a whole process for each span: the gateway (receive, enrich, stage metrics, forward by gRPC) beside rotel (receive, forward)."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.load import cpu_seconds, free_port, make_request, rss_mib, send, sink, wait_for_port
+
+REQUESTS = {512: 600, 100: 3000, 10: 6000}
+CONFIG = Path(__file__).parent / "gateway.yaml"
+
+
+def measure(protocol: str, spans: int, repeats: int = 2) -> dict[str, float]:
+    """Both processes under the same load, one after the other; the better of `repeats` runs of each."""
+    results: dict[str, float] = {}
+    for name, process in (("", gateway), ("rotel_", rotel)):
+        runs = [_run(process, protocol, spans) for _ in range(repeats)]
+        cpu, rate = min(runs)
+        results[f"{name}{protocol}_{spans}_us_per_span"] = cpu
+        results[f"{name}{protocol}_{spans}_spans_per_second"] = rate
+    return results
+
+
+def _run(process: object, protocol: str, spans: int) -> tuple[float, float]:
+    requests = REQUESTS[spans]
+    bodies = [make_request(spans, seed) for seed in range(1, 65)]
+    with sink() as (sink_port, received), process(protocol, sink_port) as (pid, port):  # type: ignore[operator]
+        warm_up = max(50, requests // 10)
+        send(protocol, port, bodies, warm_up, 8)
+        received.wait(warm_up * spans)
+        before = cpu_seconds(pid)
+        seconds = send(protocol, port, bodies, requests, 8)
+        received.wait((warm_up + requests) * spans)
+        cpu = cpu_seconds(pid) - before
+    total = requests * spans
+    return cpu / total * 1e6, total / seconds
+
+
+@contextmanager
+def gateway(protocol: str, sink_port: int) -> Iterator[tuple[int, int]]:
+    """The gateway with benchmarks/gateway.yaml; its pid and the port of the protocol."""
+    ports = {"grpc": free_port(), "http": free_port()}
+    with tempfile.TemporaryDirectory() as data_dir:
+        environment = os.environ | {
+            "OTEL_PIPELINE_DATA_DIR": data_dir,
+            "GRPC_PORT": str(ports["grpc"]),
+            "HTTP_PORT": str(ports["http"]),
+            "METRICS_PORT": str(free_port()),
+            "HEALTH_PORT": str(free_port()),
+            "SINK_PORT": str(sink_port),
+        }
+        command = [sys.executable, "-m", "otel_pipeline", "run", "--config", str(CONFIG)]
+        with _started(command, environment, ports[protocol]) as pid:
+            yield pid, ports[protocol]
+
+
+@contextmanager
+def rotel(protocol: str, sink_port: int) -> Iterator[tuple[int, int]]:
+    """The rotel agent, receiving and forwarding without compression; its pid and the port of the protocol."""
+    import rotel as package
+
+    ports = {"grpc": free_port(), "http": free_port()}
+    command = [
+        str(Path(package.__file__).parent / "rotel-agent"), "start",
+        "--otlp-grpc-endpoint", f"127.0.0.1:{ports['grpc']}",
+        "--otlp-http-endpoint", f"127.0.0.1:{ports['http']}",
+        "--exporter", "otlp",
+        "--otlp-exporter-endpoint", f"http://127.0.0.1:{sink_port}",
+        "--otlp-exporter-compression", "none",
+    ]  # fmt: skip
+    with _started(command, dict(os.environ), ports[protocol]) as pid:
+        yield pid, ports[protocol]
+
+
+@contextmanager
+def _started(command: list[str], environment: dict[str, str], port: int) -> Iterator[int]:
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=_on_core_0)
+        try:
+            wait_for_port(port)
+            yield process.pid
+            if process.poll() is not None:
+                log.seek(0)
+                raise RuntimeError(f"{command[0]} ended early:\n{log.read().decode()[-4000:]}")
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _on_core_0() -> None:
+    os.sched_setaffinity(0, {0})
+
+
+def idle_rss_mib() -> float:
+    """Resident memory of a gateway with the benchmark's configuration, two seconds after its start."""
+    with sink() as (sink_port, _), gateway("grpc", sink_port) as (pid, _):
+        time.sleep(2)
+        return rss_mib(pid)

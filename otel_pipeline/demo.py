@@ -1,0 +1,248 @@
+"""`otel-pipeline demo`: starts a gateway, sends one small delivery through the OpenTelemetry SDK, shows what came out."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Status, StatusCode, Tracer, set_span_in_context
+from prometheus_client.parser import text_string_to_metric_families
+
+from otel_pipeline.component import Kind
+from otel_pipeline.config import read
+from otel_pipeline.config.model import Config
+
+__all__ = ["main"]
+
+PROJECT = "checkout"
+REQUIREMENT = "REQ-1042"
+# Shown within seconds instead of half a minute; everything else is as shipped.
+QUICK = (
+    "connectors.stage_metrics.decision_wait=1s",
+    "connectors.stage_metrics.metrics_flush_interval=500ms",
+)
+Labels = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One span inside a stage: a model request or a tool call."""
+
+    name: str
+    seconds: float
+    attributes: dict[str, str | int] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the delivery, done by one agent."""
+
+    name: str
+    agent: str
+    seconds: float
+    steps: tuple[Step, ...]
+    failed: bool = False
+
+
+def _chat(model: str, provider: str, seconds: float, tokens: int) -> Step:
+    names: dict[str, str | int] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+    usage: dict[str, str | int] = {"gen_ai.provider.name": provider, "gen_ai.usage.input_tokens": tokens}
+    return Step(f"chat {model}", seconds, names | usage)
+
+
+def _tool(name: str, seconds: float, error: str = "") -> Step:
+    attributes: dict[str, str | int] = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
+    return Step(f"execute_tool {name}", seconds, attributes | ({"error.type": error} if error else {}), error)
+
+
+SONNET = ("claude-sonnet-4-5", "anthropic")
+GPT = ("gpt-5", "openai")
+DELIVERY = (
+    Stage("requirement_analysis", "openclaw", 420, (_chat(*GPT, 31, 5200), _chat(*GPT, 18, 6100))),
+    Stage("prd_design", "openclaw", 1260, (_chat(*GPT, 44, 9800), _tool("write_document", 2))),
+    Stage("technical_design", "claude_code", 1800, (_chat(*SONNET, 52, 14000), _tool("Write", 1))),
+    Stage("coding", "claude_code", 2700, (_chat(*SONNET, 38, 21000), _tool("Edit", 3), _tool("Bash", 64, "ShellError"))),
+    Stage("unit_test", "codex", 540, (_chat(*GPT, 21, 7400), _tool("shell", 210))),
+    Stage("deployment", "other", 95, (_tool("kubectl_apply", 12),)),
+)  # fmt: skip
+
+
+def main(once: bool = False, files: Sequence[Path] = (), sets: Sequence[str] = ()) -> int:
+    """Runs the demo; 0 where everything that was sent was read back, else 1 after saying what is missing.
+
+    With `once` it ends after the read-back; else it keeps the gateway running until Ctrl-C.
+    """
+    sets = (*QUICK, *sets)
+    addresses = _addresses(read(files, sets).config())
+    with tempfile.TemporaryDirectory(prefix="otel-pipeline-demo-") as data_dir:
+        gateway = _start(files, sets, data_dir)
+        try:
+            return _show(gateway, addresses, once)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            gateway.terminate()
+            gateway.wait(timeout=60)
+
+
+def _show(gateway: "subprocess.Popen[bytes]", addresses: dict[str, str], once: bool) -> int:
+    if not _ready(gateway, addresses["ready"]):
+        print("the gateway did not start; its own messages are above", file=sys.stderr)
+        return 1
+    begin = time.time_ns() - round(sum(stage.seconds for stage in DELIVERY) * 1e9)
+    _send(addresses["grpc"], begin)
+    missing = _read_back(addresses["metrics"])
+    if missing:
+        print("\nNot as sent:\n  " + "\n  ".join(missing), file=sys.stderr)
+        return 1
+    print(f"\nEverything that was sent was read back. Requirement {REQUIREMENT}, project {PROJECT}.\n")
+    for name, text in addresses.items():
+        print(f"  {_TITLES[name]:<28} {text}")
+    if not once:
+        print("\nRunning until Ctrl-C.", flush=True)
+        gateway.wait()
+    return 0
+
+
+_TITLES = {
+    "grpc": "OTLP/gRPC for agents",
+    "http": "OTLP/HTTP for agents",
+    "metrics": "metrics for Prometheus",
+    "ready": "readiness",
+    "status": "state of every component",
+}
+
+
+def _addresses(config: Config) -> dict[str, str]:
+    """Where the configured gateway listens, as URLs."""
+    otlp: Any = config.components[Kind.RECEIVER]["otlp"].options
+    prometheus: Any = config.components[Kind.EXPORTER]["prometheus"].options
+    health: Any = config.components[Kind.EXTENSION]["health_check"].options
+    return {
+        "grpc": f"http://{otlp.protocols.grpc.endpoint}",
+        "http": f"http://{otlp.protocols.http.endpoint}",
+        "metrics": f"http://{prometheus.endpoint}/metrics",
+        "ready": f"http://{health.endpoint}/ready",
+        "status": f"http://{health.endpoint}/status",
+    }
+
+
+def _start(files: Sequence[Path], sets: Sequence[str], data_dir: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "otel_pipeline", "run"]
+    command += [part for path in files for part in ("--config", str(path))]
+    command += [part for text in sets for part in ("--set", text)]
+    environment = os.environ | {"OTEL_PIPELINE_DATA_DIR": data_dir}
+    return subprocess.Popen(command, env=environment)
+
+
+def _ready(gateway: "subprocess.Popen[bytes]", url: str) -> bool:
+    deadline = time.monotonic() + 30
+    while gateway.poll() is None and time.monotonic() < deadline:
+        try:
+            _get(url)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return True
+    return False
+
+
+def _get(url: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def _send(endpoint: str, begin: int) -> None:
+    """Sends the delivery as its agents would: one SDK, one resource and one trace for each stage."""
+    print(f"Sending {len(DELIVERY)} stages of {REQUIREMENT} to {endpoint} ...")
+    for stage in DELIVERY:
+        attributes = {"service.name": f"{stage.agent}-{stage.name}", "project": PROJECT, "requirement": REQUIREMENT}
+        resource = Resource.create(attributes | {"stage": stage.name, "agent": stage.agent})
+        provider = TracerProvider(resource=resource)
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, insecure=True)))
+        _record(provider.get_tracer("otel_pipeline.demo"), stage, begin)
+        provider.shutdown()
+        begin += round(stage.seconds * 1e9)
+
+
+def _record(tracer: Tracer, stage: Stage, begin: int) -> None:
+    operation = {"gen_ai.operation.name": "invoke_agent"}
+    root = tracer.start_span(f"invoke_agent {stage.name}", start_time=begin, attributes=operation)
+    at = begin
+    for step in stage.steps:
+        span = tracer.start_span(step.name, set_span_in_context(root), start_time=at, attributes=step.attributes)
+        if step.error:
+            span.set_status(Status(StatusCode.ERROR, "command failed"))
+        at += round(step.seconds * 1e9)
+        span.end(end_time=at)
+    root.end(end_time=begin + round(stage.seconds * 1e9))
+
+
+def _expected() -> dict[tuple[str, Labels], float]:
+    """What /metrics must show, by name and labels."""
+    expected: dict[tuple[str, Labels], float] = {}
+    for stage in DELIVERY:
+        labels = {"project_id": PROJECT, "stage": stage.name, "agent": stage.agent, "outcome": "success"}
+        expected["sdlc_stage_runs_total", frozenset(labels.items())] = 1
+        models = [str(step.attributes["gen_ai.request.model"]) for step in stage.steps if step.name.startswith("chat")]
+        labels |= {"model": models[0] if models else "unknown"}
+        expected["sdlc_stage_duration_seconds_sum", frozenset(labels.items())] = stage.seconds
+        expected["sdlc_stage_duration_seconds_count", frozenset(labels.items())] = 1
+        del labels["outcome"]
+        for step in stage.steps:
+            if step.error:
+                failed = labels | {"model": "unknown", "error_type": step.error}
+                expected["sdlc_stage_errors_total", frozenset(failed.items())] = 1
+    return expected
+
+
+def _read_back(url: str) -> list[str]:
+    """Waits until /metrics shows the delivery, prints it, and returns what differs."""
+    expected, found = _expected(), dict[tuple[str, Labels], float]()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and any(found.get(key) != value for key, value in expected.items()):
+        time.sleep(0.2)
+        found = _samples(_get(url))
+    _print_table(found)
+    unexpected = [key for key in found if key[0] in {name for name, _ in expected} and key not in expected]
+    wrong = [f"{_text(key)}: expected {value:g}, found {found.get(key, 'nothing')}" for key, value in expected.items() if found.get(key) != value]  # fmt: skip
+    return wrong + [f"{_text(key)}: not expected, found {found[key]:g}" for key in unexpected]
+
+
+def _samples(page: str) -> dict[tuple[str, Labels], float]:
+    samples: dict[tuple[str, Labels], float] = {}
+    for family in text_string_to_metric_families(page):
+        if family.name.startswith("sdlc_"):
+            for sample in family.samples:
+                samples[sample.name, frozenset(sample.labels.items())] = sample.value
+    return samples
+
+
+def _text(key: tuple[str, Labels]) -> str:
+    return f"{key[0]}{{{', '.join(f'{name}={value!r}' for name, value in sorted(key[1]))}}}"
+
+
+def _print_table(found: dict[tuple[str, Labels], float]) -> None:
+    print(f"\n  {'stage':<22} {'agent':<12} {'model':<20} {'runs':>4} {'seconds':>8} {'errors':>7}")
+    for stage in DELIVERY:
+        rows = {name: [(dict(labels), value) for (n, labels), value in found.items() if n == name and ("stage", stage.name) in labels] for name, _ in found}  # fmt: skip
+        durations = rows.get("sdlc_stage_duration_seconds_sum", [])
+        model = durations[0][0]["model"] if durations else "-"
+        runs = sum(value for _, value in rows.get("sdlc_stage_runs_total", []))
+        seconds = sum(value for _, value in durations)
+        errors = rows.get("sdlc_stage_errors_total", [])
+        kinds = ", ".join(f"{value:g} {labels['error_type']}" for labels, value in errors) or "-"
+        print(f"  {stage.name:<22} {stage.agent:<12} {model:<20} {runs:>4g} {seconds:>8g} {kinds:>7}")
