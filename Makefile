@@ -35,10 +35,8 @@ bench: install ## CPU, throughput and memory, beside rotel; writes benchmarks/re
 wheel: install ## build dist/*.whl
 	$(PY) -m maturin build --release --locked --out dist
 
-native: $(VENV)/.installed ## build the native module in place
-	cd $(NATIVE) && PYO3_PYTHON=$(abspath $(PY)) cargo build --release --locked --features extension-module
-	@cmp -s $(NATIVE)/target/release/lib_native.so otel_pipeline/_native.abi3.so || \
-	  { cp $(NATIVE)/target/release/lib_native.so otel_pipeline/.native.new && mv otel_pipeline/.native.new otel_pipeline/_native.abi3.so; }
+native: $(VENV)/.installed ## build the native module in place and put otel-pipeline into .venv/bin
+	PIP_NO_DEPS=1 PIP_QUIET=1 VIRTUAL_ENV=$(abspath $(VENV)) $(PY) -m maturin develop --release --locked --quiet
 
 lock: install ## pin the newest allowed versions again
 	$(PY) -m uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header -o requirements.lock pyproject.toml
@@ -54,7 +52,6 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	@sh scripts/check-tools
 	python3 -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@echo "$(CURDIR)" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/otel_pipeline.pth"
 	@touch $@
 
 .PHONY: help install demo test lint test-native test-node bench wheel native lock clean system-packages
