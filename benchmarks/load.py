@@ -132,7 +132,8 @@ async def _send_grpc(port: int, bodies: list[bytes], requests: int, concurrency:
 
 async def _send_http(port: int, bodies: list[bytes], requests: int, concurrency: int) -> float:
     numbers = iter(range(requests))
-    head = b"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-protobuf\r\n"
+    head += b"Content-Length: %d\r\n\r\n"
 
     async def worker() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -142,7 +143,9 @@ async def _send_http(port: int, bodies: list[bytes], requests: int, concurrency:
             answer = await reader.readuntil(b"\r\n\r\n")
             if not answer.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(answer.decode())
-            length = next((int(line[15:]) for line in answer.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+            length = next(
+                (int(line[15:]) for line in answer.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+            )
             if length:
                 await reader.readexactly(length)
         writer.close()

@@ -1,0 +1,107 @@
+"""A gateway as a process of its own, seen from outside."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+Labels = dict[str, str]
+QUICK = ("connectors.stage_metrics.decision_wait=200ms", "connectors.stage_metrics.metrics_flush_interval=100ms")
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+T = TypeVar("T")
+
+
+def wait_for(what: str, probe: Callable[[], T | None], seconds: float = 30.0) -> T:
+    """The first result of `probe` that is not None; errors of the network count as None."""
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            result = probe()
+        except OSError as error:
+            result, last = None, error
+        if result is not None:
+            return result
+        time.sleep(0.05)
+    raise TimeoutError(f"{what}: nothing after {seconds} s (last: {last!r})")
+
+
+def get(url: str, headers: dict[str, str] | None = None) -> str:
+    """The body of a page."""
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def program(name: str) -> str:
+    """The path of a program; the test is skipped by its name where it is missing, which is an error in CI."""
+    found = shutil.which(name)
+    if found is None:
+        message = f"{name} is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@dataclass
+class Gateway:
+    """A running gateway and its addresses."""
+
+    process: "subprocess.Popen[bytes]"
+    grpc: int
+    http: int
+    metrics: int
+    health: int
+    log: Path
+
+    def status(self) -> dict[str, Any]:
+        """/status as it is now."""
+        status: dict[str, Any] = json.loads(get(f"http://127.0.0.1:{self.health}/status"))
+        return status
+
+    def page(self, headers: dict[str, str] | None = None) -> str:
+        """/metrics as it is now."""
+        return get(f"http://127.0.0.1:{self.metrics}/metrics", headers)
+
+    def samples(self, name: str) -> list[tuple[Labels, float]]:
+        """Labels and values of all samples of that name."""
+        families = text_string_to_metric_families(self.page())
+        return [(s.labels, s.value) for family in families for s in family.samples if s.name == name]
+
+    def wait_for_sample(self, name: str, **labels: str) -> float:
+        """The value of the sample with these labels, as soon as it is there."""
+
+        def probe() -> float | None:
+            found = [value for own, value in self.samples(name) if labels.items() <= own.items()]
+            return sum(found) if found else None
+
+        return wait_for(f"{name}{labels}", probe)
+
+    def stop(self) -> int:
+        """SIGTERM, then the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=40)
+
+
+StartGateway = Callable[..., Gateway]
