@@ -48,12 +48,14 @@ class TelemetryOptions(Options):
     """What the gateway tells of itself."""
 
     logs: LogsOptions = LogsOptions()
+    """The gateway's own log, written to standard error."""
 
 
 class ServiceOptions(Options):
     """The `service` section, without its pipelines."""
 
     telemetry: TelemetryOptions = TelemetryOptions()
+    """What the gateway tells of itself."""
     shutdown_timeout: Duration = 30.0
     """How long SIGTERM waits for queues to drain. The rest is counted as dropped, or stays in a durable queue."""
 

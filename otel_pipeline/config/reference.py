@@ -1,0 +1,182 @@
+"""The reference of a component's options as commented YAML at its defaults, written from its Config class."""
+
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from otel_pipeline.component import Component, Connector, Kind
+from otel_pipeline.config.check import Classes, resolve_type
+from otel_pipeline.config.explain import did_you_mean
+from otel_pipeline.config.shape import Shape, shape_of
+from otel_pipeline.config.tree import Place, problem
+from otel_pipeline.errors import ConfigError
+from otel_pipeline.pdata import Signal
+
+__all__ = ["overview", "reference", "references"]
+
+_WIDTH = 100
+_INDENT = "  "
+
+_WORDS = {
+    "boolean": "true or false",
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "object": "mapping",
+    "array": "list",
+}
+_FORMATS = {
+    "duration": "duration such as 200ms, 5s or 1m30s",
+    "password": "text, kept secret",
+    "path": "path of a file",
+    "file-path": "path of a file",
+    "directory-path": "path of a folder",
+    "regex": "regular expression",
+}
+_LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "minItems": "at least {} entries",
+    "maxItems": "at most {} entries",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+}
+
+
+def overview(components: Classes) -> str:
+    """Every component type, by kind, with what it is for."""
+    width = max((len(type_name) for known in components.values() for type_name in known), default=0) + 2
+    lines = []
+    for kind, known in components.items():
+        lines += [f"{kind}:", *(f"  {name:<{width}}{_summary(known[name])}" for name in sorted(known)), ""]
+    return "\n".join(lines)
+
+
+def references(name: str, components: Classes) -> str:
+    """The references of a type in every kind that has it, or of one kind: `otlp`, `receivers/otlp`.
+
+    Raises ConfigError where there is no such component.
+    """
+    section, slash, type_name = name.rpartition("/")
+    kinds = [kind for kind in components if not slash or section in (kind, kind.singular)]
+    found = [(kind, resolve_type(type_name, components[kind])) for kind in kinds]
+    texts = [reference(kind, component) for kind, component in found if component is not None]
+    if not texts:
+        known = [f"{kind}/{known}" if slash else known for kind in components for known in components[kind]]
+        hint = did_you_mean(name, dict.fromkeys(known))
+        raise ConfigError([problem(Place(""), (), f"there is no component '{name[:100]}'", hint)])
+    return "\n".join(texts)
+
+
+def _summary(component: type[Component]) -> str:
+    paragraph = " ".join(inspect.cleandoc(component.__doc__ or "").split("\n\n")[0].split())
+    sentence, stop, _ = paragraph.partition(". ")
+    return sentence + stop.rstrip()
+
+
+def reference(kind: Kind, component: type[Component]) -> str:
+    """YAML that configures nothing but the defaults, with a comment for each option.
+
+    Options that have no default, or are off by default, are commented out: `#name: value`.
+    """
+    lines = [f"# {kind}/{component.type}", "#"]
+    lines += _prose(inspect.cleandoc(component.__doc__ or ""), "")
+    lines += ["#", *_prose(_facts(component), "")]
+    options = list(_group(shape_of(component.Config), _defaults(component.Config), _INDENT))
+    live = any(not line.lstrip().startswith("#") for line in options)
+    return "\n".join([*lines, f"{component.type}:" if live or not options else f"{component.type}: {{}}", *options, ""])
+
+
+def _facts(component: type[Component]) -> str:
+    takes = f"Signals: {_listed(component.signals)}."
+    gives = f" Gives: {_listed(component.produces)}." if issubclass(component, Connector) else ""
+    older = f" Older names: {', '.join(component.aliases)}." if component.aliases else ""
+    return takes + gives + older
+
+
+def _listed(signals: frozenset[Signal]) -> str:
+    return ", ".join(signal for signal in Signal if signal in signals)
+
+
+def _defaults(options: type[BaseModel]) -> Mapping[str, Any]:
+    """The defaults as they are written in a file; options that must be given are missing."""
+    defaults: Mapping[str, Any] = options.model_construct().model_dump(mode="json", warnings=False)
+    return defaults
+
+
+def _group(shape: Shape, defaults: Mapping[str, Any], indent: str) -> Iterator[str]:
+    required = {name for group in shape.alternatives for name in group.get("required", ())}
+    for name, option in shape.option_shapes().items():
+        yield from _option(name, option, defaults.get(name), name in required, indent)
+
+
+def _option(name: str, shape: Shape, default: Any, required: bool, indent: str) -> Iterator[str]:
+    yield from _prose(shape.description, indent)
+    kind = _kind(shape)
+    note = "must be given" if required else "off unless it is written" if default is None and shape.is_group else ""
+    yield from _prose("; ".join(part for part in (kind, note) if part), indent)
+    if shape.is_group and default is not None:
+        yield f"{indent}{name}:"
+        yield from _group(shape, default, indent + _INDENT)
+    elif default is None:
+        written = f"{name}:" if shape.is_group else f"{name}: {_placeholder(shape)}".rstrip()
+        off = [written, *_group(shape, _schema_defaults(shape), _INDENT)] if shape.is_group else [written]
+        yield from (f"{indent}#{line}" for line in off)
+    else:
+        yield f"{indent}{name}: {_written(default)}"
+    for below, title in ((shape.value, "each value"), (shape.entry, "each entry")):
+        if below.is_group:
+            yield f"{indent}#{_INDENT}# {title}:"
+            yield from (f"{indent}#{line}" for line in _group(below, _schema_defaults(below), _INDENT * 2))
+
+
+def _schema_defaults(shape: Shape) -> Mapping[str, Any]:
+    """Defaults of a group that is off, as far as the schema tells them."""
+    defaults = {}
+    for name, option in shape.option_shapes().items():
+        default = option.schema.get("default")
+        if default is None and option.is_group and "default" not in option.schema:
+            default = _schema_defaults(option)
+        defaults[name] = default
+    return defaults
+
+
+def _written(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return text.removesuffix("...\n").strip().replace("$", "$$")
+
+
+def _placeholder(shape: Shape) -> str:
+    kinds = {schema.get("type") for schema in shape.alternatives}
+    return "{}" if kinds == {"object"} else "[]" if kinds == {"array"} else ""
+
+
+def _prose(text: str, indent: str) -> Iterator[str]:
+    for paragraph in text.split("\n\n") if text else ():
+        for line in textwrap.wrap(" ".join(paragraph.split()), _WIDTH - len(indent)):
+            yield f"{indent}# {line}"
+
+
+def _kind(shape: Shape) -> str:
+    """The type of an option in words; nothing for groups, which their options explain."""
+    return " or ".join(
+        dict.fromkeys(_words(schema, shape) for schema in shape.alternatives if "properties" not in schema)
+    )
+
+
+def _words(schema: Mapping[str, Any], shape: Shape) -> str:
+    if "enum" in schema or "const" in schema:
+        return "one of " + ", ".join(str(value) for value in schema.get("enum", [schema.get("const")]))
+    words = _FORMATS.get(schema.get("format", "")) or _WORDS.get(schema.get("type", ""), "any value")
+    if schema.get("type") == "array":
+        words += f" of {_kind(shape.entry) or 'groups'}" if shape.entry.alternatives else ""
+    elif isinstance(schema.get("additionalProperties"), dict):
+        words += f" of names to {_kind(shape.value) or 'groups'}"
+    limits = [said.format(schema[limit]) for limit, said in _LIMITS.items() if limit in schema]
+    return ", ".join([words, *limits])
