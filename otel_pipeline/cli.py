@@ -10,7 +10,7 @@ from otel_pipeline import __version__
 from otel_pipeline.errors import ProblemsError
 
 if TYPE_CHECKING:
-    from otel_pipeline.config import Checked
+    from otel_pipeline.config.check import Checked, Classes
 
 __all__ = ["main"]
 
@@ -20,9 +20,12 @@ _FILES_HELP = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns 0, 1 for problems (printed to standard error), or 2 for wrong arguments."""
-    parsed = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, *, components: "Classes | None" = None) -> int:
+    """Runs one command; `components` stand for the gateway's own.
+
+    Returns 0, or 1 for problems, which it prints to standard error. Wrong arguments exit with 2.
+    """
+    parsed = _parser().parse_args(arguments, argparse.Namespace(classes=components))
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         return command(parsed)
@@ -83,7 +86,7 @@ def _files(parsed: argparse.Namespace) -> list[Path]:
 def _read(parsed: argparse.Namespace) -> "Checked":
     from otel_pipeline.config import read
 
-    return read(_files(parsed), parsed.set)
+    return read(_files(parsed), parsed.set, components=parsed.classes)
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -110,7 +113,8 @@ def _components(parsed: argparse.Namespace) -> int:
     from otel_pipeline.config.check import classes
     from otel_pipeline.config.reference import overview, references
 
-    print(references(parsed.type, classes()) if parsed.type else overview(classes()), end="")
+    known = parsed.classes or classes()
+    print(references(parsed.type, known) if parsed.type else overview(known), end="")
     return 0
 
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from otel_pipeline.config.check import Checked, Classes, check
-from otel_pipeline.config.load import load
+from otel_pipeline.config.check import Checked, Classes, check_tree
+from otel_pipeline.config.load import load_tree
 
 __all__ = ["DEFAULT_FILE", "Checked", "read"]
 
@@ -24,5 +24,5 @@ def read(
 
     Raises ConfigError with every problem of every kind.
     """
-    tree, problems = load(files or (DEFAULT_FILE,), sets, environment)
-    return check(tree, problems, components=components, environment=environment)
+    tree, problems = load_tree(files or (DEFAULT_FILE,), sets, environment)
+    return check_tree(tree, problems, components=components, environment=environment)

@@ -19,7 +19,7 @@ from otel_pipeline.config.shape import shape_of
 from otel_pipeline.config.tree import UNKNOWN, Node, Path, leaves, problem
 from otel_pipeline.errors import ConfigError, Problem
 
-__all__ = ["Checked", "Classes", "check", "classes", "data_dir", "resolve_type"]
+__all__ = ["Checked", "Classes", "check_tree", "classes", "data_dir", "resolve_type"]
 
 Classes = Mapping[Kind, Mapping[str, type[Component]]]
 """The component classes by kind and type."""
@@ -59,7 +59,7 @@ def classes() -> Classes:
     return {kind: discover(kind) for kind in Kind}
 
 
-def check(
+def check_tree(
     tree: Node,
     problems: Iterable[Problem] = (),
     *,
@@ -101,7 +101,7 @@ class _Check:
         service = sections.get("service", Node({}, tree.place))
         parts = dict(service.children())
         pipelines, extensions = parts.pop("pipelines", None), parts.pop("extensions", None)
-        options = self.options(ServiceOptions, Node(parts, service.place), ("service",))
+        options = self.options(ServiceOptions, Node(parts, service.place), ("service",), ("extensions", "pipelines"))
         checked_pipelines = check_pipelines(pipelines, service.place, self.declared, self.options, self.problems)
         extension_ids = self.extensions(extensions)
         if self.problems or options is None:
@@ -158,8 +158,8 @@ class _Check:
         aliases = [alias for known in self.classes[kind].values() for alias in known.aliases]
         return did_you_mean(type_name, [*self.classes[kind], *aliases], "types here")
 
-    def options(self, wanted: type[_OptionsT], node: Node, path: Path) -> _OptionsT | None:
-        """The options of a group; None after telling what is wrong."""
+    def options(self, wanted: type[_OptionsT], node: Node, path: Path, also: tuple[str, ...] = ()) -> _OptionsT | None:
+        """The options of a group; None after telling what is wrong. `also` are other names that may stand there."""
         shape = shape_of(wanted)
         # A relative file name means: beside the file that names it.
         directory = FilePath(node.children().get("path", node).place.file).parent
@@ -167,7 +167,7 @@ class _Check:
         try:
             options = wanted.model_validate(shape.fit(node), context={"directory": directory})
         except ValidationError as error:
-            self.problems += explain(error, node, path, shape)
+            self.problems += explain(error, node, path, shape, also)
             return None
         for below, leaf in leaves(node):
             if leaf.value == "" and shape.at(below).is_secret:

@@ -26,7 +26,7 @@ _SECRET_NAME = re.compile(
 )
 _QUOTED = re.compile(r"'([^']*)'")
 _URL_USER = re.compile(r"(://)[^/@\s]+@")
-_SCHEME = re.compile(r"\b(Bearer|Basic)\s+\S+", re.IGNORECASE)
+_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[^\s'\"]+", re.IGNORECASE)
 
 _NUMBER, _TEXT = "must be a whole number", "must be text"
 _LIST, _MAPPING = "must be a list", "must be a mapping (key: value)"
@@ -86,14 +86,17 @@ def mask_text(text: str) -> str:
     return _SCHEME.sub(rf"\1 {MASK}", _URL_USER.sub(rf"\1{MASK}@", text))
 
 
-def explain(error: ValidationError, node: Node, path: Path, shape: Shape) -> list[Problem]:
-    """The problems of the options at `path`: `node` as written, `shape` as the options class wants it."""
+def explain(error: ValidationError, node: Node, path: Path, shape: Shape, also: tuple[str, ...] = ()) -> list[Problem]:
+    """The problems of the options at `path`: `node` as written, `shape` as the options class wants it.
+
+    `also` are names that may stand beside the options, for hints.
+    """
     at: dict[Path, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
         found, below = _locate(node, detail["loc"])
         if found.value is not UNKNOWN:
             at.setdefault(below, []).append(detail)
-    return [_problem(details, node, path, below, shape) for below, details in at.items()]
+    return [_problem(details, node, path, below, shape, also) for below, details in at.items()]
 
 
 def _locate(node: Node, location: Sequence[str | int]) -> tuple[Node, Path]:
@@ -110,17 +113,20 @@ def _locate(node: Node, location: Sequence[str | int]) -> tuple[Node, Path]:
     return node, path
 
 
-def _problem(details: list[Mapping[str, Any]], top: Node, path: Path, below: Path, shape: Shape) -> Problem:
+def _problem(
+    details: list[Mapping[str, Any]], top: Node, path: Path, below: Path, shape: Shape, also: tuple[str, ...]
+) -> Problem:
     node = _locate(top, below)[0]
     here = shape.at(below)
     kinds = {detail["type"] for detail in details}
     if "extra_forbidden" in kinds:
-        names = shape.at(below[:-1]).options
+        names = [*shape.at(below[:-1]).options, *(also if len(below) == 1 else ())]
         return problem(node.place, path + below, "unknown option", did_you_mean(str(below[-1]), names, "options here"))
     if "missing" in kinds:
         missing = [str(detail["loc"][-1]) for detail in details if detail["type"] == "missing"]
         names_missing = " and ".join(f"'{name}'" for name in dict.fromkeys(missing))
-        return problem(node.place, path + below, f"{names_missing} must be given")
+        group = below[:-1] if below and below[-1] in missing else below
+        return problem(node.place, path + group, f"{names_missing} must be given")
     named_secret = any(sounds_secret(str(key)) for key in below)
     message, hint = _say(details, node, here, named_secret)
     return problem(node.place, path + below, mask_text(message)[:_MAX_MESSAGE], hint)

@@ -9,7 +9,7 @@ from otel_pipeline.config.tree import UNKNOWN, Node, Path, Place, merge, problem
 from otel_pipeline.config.yaml_file import MAX_NESTING, parse, read_value
 from otel_pipeline.errors import ConfigError, Problem
 
-__all__ = ["MAX_FILE_BYTES", "load"]
+__all__ = ["MAX_FILE_BYTES", "load_tree"]
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -17,7 +17,7 @@ _EXPRESSION = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
-def load(
+def load_tree(
     files: Sequence[FilePath], sets: Sequence[str] = (), environment: Mapping[str, str] = os.environ
 ) -> tuple[Node, list[Problem]]:
     """The tree of all files, later ones over earlier ones, with `sets` (`a.b=value`) last, and what is wrong in it.
@@ -114,7 +114,7 @@ class _Resolver:
         if "${" not in written.replace("$$", ""):
             return Node(text, place)
         whole = _EXPRESSION.fullmatch(written)
-        value = read_value(text, place).value if whole and text else text
+        value = read_value(text, place, written).value if whole and text else text
         return Node(value, place, written, text)
 
     def replacement(self, match: re.Match[str]) -> str:

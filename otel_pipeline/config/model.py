@@ -9,7 +9,7 @@ from otel_pipeline.component import Component, Kind
 from otel_pipeline.options import Duration, Options
 from otel_pipeline.pdata import Signal
 
-__all__ = ["ComponentConfig", "Config", "PipelineConfig", "ServiceOptions", "TelemetryOptions"]
+__all__ = ["ComponentConfig", "Config", "LogsOptions", "PipelineConfig", "ServiceOptions", "TelemetryOptions"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """A checked configuration as YAML again: merged, resolved, with every secret masked."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +38,8 @@ def print_config(checked: Checked, *, defaults: bool = False) -> str:
 
 
 def _dump(options: BaseModel, defaults: bool) -> dict[str, Any]:
-    return options.model_dump(mode="json", by_alias=True, exclude_unset=not defaults)
+    # Null in a file would turn on a group that is off, so nothing is written for it.
+    return options.model_dump(mode="json", by_alias=True, exclude_unset=not defaults, exclude_none=True)
 
 
 def _masked(value: Any, named_secret: bool = False) -> Any:
@@ -48,5 +48,5 @@ def _masked(value: Any, named_secret: bool = False) -> Any:
     if isinstance(value, list):
         return [_masked(child, named_secret) for child in value]
     if isinstance(value, str):
-        return MASK if named_secret and value else re.sub(r"\$", "$$$$", mask_text(value))
+        return MASK if named_secret and value else mask_text(value).replace("$", "$$")
     return value

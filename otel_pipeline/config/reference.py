@@ -14,6 +14,7 @@ from otel_pipeline.config.explain import did_you_mean
 from otel_pipeline.config.shape import Shape, shape_of
 from otel_pipeline.config.tree import Place, problem
 from otel_pipeline.errors import ConfigError
+from otel_pipeline.options import format_duration
 from otel_pipeline.pdata import Signal
 
 __all__ = ["overview", "reference", "references"]
@@ -68,8 +69,9 @@ def references(name: str, components: Classes) -> str:
     found = [(kind, resolve_type(type_name, components[kind])) for kind in kinds]
     texts = [reference(kind, component) for kind, component in found if component is not None]
     if not texts:
-        known = [f"{kind}/{known}" if slash else known for kind in components for known in components[kind]]
-        hint = did_you_mean(name, dict.fromkeys(known))
+        elsewhere = [f"{kind}/{type_name}" for kind in components if resolve_type(type_name, components[kind])]
+        known = dict.fromkeys(known for kind in components for known in components[kind])
+        hint = f"did you mean '{elsewhere[0]}'?" if elsewhere else did_you_mean(name, known)
         raise ConfigError([problem(Place(""), (), f"there is no component '{name[:100]}'", hint)])
     return "\n".join(texts)
 
@@ -110,30 +112,34 @@ def _defaults(options: type[BaseModel]) -> Mapping[str, Any]:
     return defaults
 
 
-def _group(shape: Shape, defaults: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _group(shape: Shape, defaults: Mapping[str, Any], indent: str, *, off: bool = False) -> Iterator[str]:
+    """The options of a group; `off` where the group as a whole will be commented out."""
     required = {name for group in shape.alternatives for name in group.get("required", ())}
     for name, option in shape.option_shapes().items():
-        yield from _option(name, option, defaults.get(name), name in required, indent)
+        yield from _prose(option.description, indent)
+        note = "must be given" if name in required else ""
+        if option.is_group and defaults.get(name) is None and not note:
+            note = "off unless it is written"
+        yield from _prose("; ".join(part for part in (_kind(option), note) if part), indent)
+        yield from (indent + line for line in _option(name, option, defaults.get(name), off and name in required))
+        for below, title in ((option.value, "each value"), (option.entry, "each entry")):
+            if below.is_group:
+                yield f"{indent}#{_INDENT}# {title}:"
+                yield from (
+                    f"{indent}#{line}" for line in _group(below, _schema_defaults(below), _INDENT * 2, off=True)
+                )
 
 
-def _option(name: str, shape: Shape, default: Any, required: bool, indent: str) -> Iterator[str]:
-    yield from _prose(shape.description, indent)
-    kind = _kind(shape)
-    note = "must be given" if required else "off unless it is written" if default is None and shape.is_group else ""
-    yield from _prose("; ".join(part for part in (kind, note) if part), indent)
-    if shape.is_group and default is not None:
-        yield f"{indent}{name}:"
-        yield from _group(shape, default, indent + _INDENT)
-    elif default is None:
-        written = f"{name}:" if shape.is_group else f"{name}: {_placeholder(shape)}".rstrip()
-        off = [written, *_group(shape, _schema_defaults(shape), _INDENT)] if shape.is_group else [written]
-        yield from (f"{indent}#{line}" for line in off)
+def _option(name: str, shape: Shape, default: Any, live: bool) -> Iterator[str]:
+    """The lines of one option, without its documentation; commented out where it has no default and is not `live`."""
+    mark = "" if live or default is not None else "#"
+    if shape.is_group:
+        yield f"{mark}{name}:"
+        below = _schema_defaults(shape) if default is None else default
+        yield from (mark + line for line in _group(shape, below, _INDENT, off=bool(mark)))
     else:
-        yield f"{indent}{name}: {_written(default)}"
-    for below, title in ((shape.value, "each value"), (shape.entry, "each entry")):
-        if below.is_group:
-            yield f"{indent}#{_INDENT}# {title}:"
-            yield from (f"{indent}#{line}" for line in _group(below, _schema_defaults(below), _INDENT * 2))
+        value = _placeholder(shape) if default is None else _written(default)
+        yield f"{mark}{name}: {value}".rstrip()
 
 
 def _schema_defaults(shape: Shape) -> Mapping[str, Any]:
@@ -143,6 +149,8 @@ def _schema_defaults(shape: Shape) -> Mapping[str, Any]:
         default = option.schema.get("default")
         if default is None and option.is_group and "default" not in option.schema:
             default = _schema_defaults(option)
+        if isinstance(default, float) and any(schema.get("format") == "duration" for schema in option.alternatives):
+            default = format_duration(default)
         defaults[name] = default
     return defaults
 

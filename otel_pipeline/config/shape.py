@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from otel_pipeline.config.tree import Node, Path
+from otel_pipeline.config.tree import UNKNOWN, Node, Path
 
 __all__ = ["Shape", "shape_of"]
 
@@ -109,20 +109,21 @@ class Shape:
         Null means the default; where a group is off by default, null turns it on with its own defaults, as in the
         Collector. A value from the environment that looks like a number stays text where only text will do.
         """
+        if node.text and self.is_text and node.value is not UNKNOWN:
+            return node.text
         if isinstance(node.value, dict):
-            fitted = {}
-            for key, child in node.value.items():
-                shape = self.child(key)
-                if child.value is not None or key not in self.options:
-                    fitted[key] = shape.fit(child)
-                elif shape.is_group and shape.schema.get("default") is None:
-                    fitted[key] = {}
-            return fitted
+            return dict(self._fit_entries(node.value))
         if isinstance(node.value, list):
             return [self.child(index).fit(child) for index, child in enumerate(node.value)]
-        if node.written and self.is_text and not isinstance(node.value, str):
-            return node.text
         return {} if node.value is None and self.is_group else node.value
+
+    def _fit_entries(self, entries: Mapping[str, Node]) -> Iterator[tuple[str, Any]]:
+        for key, node in entries.items():
+            shape = self.child(key)
+            means_default = node.value is None and key in self.options and not (node.text and shape.is_text)
+            turns_on = shape.is_group and shape.schema.get("default") is None
+            if not means_default or turns_on:
+                yield key, shape.fit(node)
 
 
 @cache

@@ -6,7 +6,7 @@ aliases, tags, several documents, keys that are not text or come twice, nesting 
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -45,23 +45,22 @@ def read_scalar(text: str) -> Scalar:
     return text
 
 
-def read_value(text: str, place: Place) -> Node:
+def read_value(text: str, place: Place, written: str = "") -> Node:
     """What a value from outside a file means: a scalar, a quoted text, or a list or mapping in brackets; else text."""
     if text[:1] in ("[", "{", "'", '"'):
         try:
-            node = parse(text, place.file, [])
+            return _marked(parse(text, place.file, []), place, written)
         except ConfigError:
-            return Node(text, place)
-        return _moved(node, place)
-    return Node(read_scalar(text.strip()), place)
+            return Node(text, place, written)
+    return Node(read_scalar(text.strip()), place, written)
 
 
-def _moved(node: Node, place: Place) -> Node:
+def _marked(node: Node, place: Place, written: str) -> Node:
     if isinstance(node.value, dict):
-        return Node({key: _moved(child, place) for key, child in node.value.items()}, place)
+        return Node({key: _marked(child, place, written) for key, child in node.value.items()}, place, written)
     if isinstance(node.value, list):
-        return Node([_moved(child, place) for child in node.value], place)
-    return Node(node.value, place)
+        return Node([_marked(child, place, written) for child in node.value], place, written)
+    return Node(node.value, place, written)
 
 
 def parse(text: str, file: str, problems: list[Problem]) -> Node:
@@ -84,18 +83,22 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     mark = error.context_mark if found_end and error.context_mark else error.problem_mark
     lines = text.splitlines()
     written = lines[mark.line] if mark.line < len(lines) else ""
-    what = f"{error.context}, {error.problem}" if error.context else str(error.problem)
-    return problem(Place(file, mark.line + 1), (), f"not valid YAML: {what}", _syntax_hint(written, what))
+    if "\t" in written[: len(written) - len(written.lstrip())]:
+        what, hint = "a tab in the indentation", "indent with spaces"
+    else:
+        what = f"{error.context}, {error.problem}" if error.context else str(error.problem)
+        hint = _syntax_hint(what)
+    return problem(Place(file, mark.line + 1), (), f"not valid YAML: {what}", hint)
 
 
-def _syntax_hint(line: str, what: str) -> str:
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "indent with spaces, not tabs"
-    if "mapping values are not allowed" in what:
-        return "check the indentation; put a value that contains ': ' in quotes"
-    if "cannot start any token" in what:
-        return "put the value in quotes"
-    return ""
+def _syntax_hint(what: str) -> str:
+    hints = {
+        "mapping values are not allowed": "check the indentation; put a value that contains ': ' in quotes",
+        "cannot start any token": "put the value in quotes",
+        "while parsing a flow": "is a bracket left open?",
+        "end of stream": "is a quotation mark missing?",
+    }
+    return next((hint for sign, hint in hints.items() if sign in what), "")
 
 
 @dataclass(slots=True)
@@ -103,10 +106,12 @@ class _Open:
     """A mapping or list whose end has not come yet."""
 
     children: dict[str, Node] | list[Node]
-    key: str | None = None
-    """Of a mapping: the key whose value comes next."""
+    key: str = ""
+    """Of a mapping: the last key."""
     line: int = 0
     """Of `key`."""
+    wants_value: bool = False
+    """Of a mapping: whether the value of `key` comes next."""
 
 
 class _Builder:
@@ -135,7 +140,7 @@ class _Builder:
                 self.open.pop()
             case yaml.ScalarEvent():
                 self.check_plain(event, line)
-                self.add(read_scalar(event.value) if event.style is None else event.value, event.value, line)
+                self.add(event.value if event.style else read_scalar(event.value), event.value, line)
 
     def begin(self, event: yaml.CollectionStartEvent, line: int) -> None:
         self.check_plain(event, line)
@@ -153,16 +158,16 @@ class _Builder:
         parent = self.open[-1]
         if isinstance(parent.children, list):
             parent.children.append(Node(value, Place(self.file, line)))
-        elif parent.key is None:
-            parent.key, parent.line = self.key(value, text, line, parent.children), line
-        else:
+        elif parent.wants_value:
             parent.children[parent.key] = Node(value, Place(self.file, parent.line))
-            parent.key = None
+            parent.wants_value = False
+        else:
+            parent.key, parent.line = self.key(value, text, line, parent.children), line
+            parent.wants_value = True
 
     def key(self, value: Any, text: str | None, line: int, siblings: dict[str, Node]) -> str:
         if text is None:
             self.refuse(line, "a mapping or list cannot be a key")
-        assert text is not None
         path = (*self.path(), text)
         if not isinstance(value, str):
             self.problems.append(problem(Place(self.file, line), path, "a key must be text", "put it in quotes"))
@@ -172,9 +177,8 @@ class _Builder:
         return text
 
     def path(self) -> Path:
-        return tuple(
-            len(parent.children) if isinstance(parent.children, list) else parent.key or "" for parent in self.open[:-1]
-        )
+        """Of the mapping or list that is open now."""
+        return tuple(open.key if isinstance(open.children, dict) else len(open.children) - 1 for open in self.open[:-1])
 
     def check_plain(self, event: Any, line: int) -> None:
         if event.anchor is not None:
@@ -184,5 +188,9 @@ class _Builder:
                 line, "tags (such as !name) are not supported", "put the value in quotes if it is meant as text"
             )
 
-    def refuse(self, line: int, message: str, hint: str = "") -> None:
-        raise ConfigError([problem(Place(self.file, line), self.path(), message, hint)])
+    def refuse(self, line: int, message: str, hint: str = "") -> NoReturn:
+        last = self.open[-1:]
+        below = [open.key for open in last if open.wants_value] + [
+            len(open.children) for open in last if isinstance(open.children, list)
+        ]
+        raise ConfigError([problem(Place(self.file, line), (*self.path(), *below), message, hint)])
