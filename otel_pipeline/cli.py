@@ -119,9 +119,9 @@ def _components(parsed: argparse.Namespace) -> int:
 
 
 def _demo(parsed: argparse.Namespace) -> int:
-    from otel_pipeline import demo
+    from otel_pipeline.demo import main as run_demo
 
-    return demo.main(once=parsed.once, files=_files(parsed), sets=parsed.set)
+    return run_demo(once=parsed.once, files=_files(parsed), sets=parsed.set)
 
 
 def _version(parsed: argparse.Namespace) -> int:

@@ -45,7 +45,7 @@ class Checked:
         """The configuration to run: without the components that nothing uses, of which it warns."""
         kept = used(self.pipelines, self.extensions)
         for kind, components in self.components.items():
-            for unused in components.keys() - kept[kind]:
+            for unused in [id for id in components if id not in kept[kind]]:
                 _log.warning("%s::%s is configured, but nothing in 'service' uses it", kind, unused)
         kept_components = {
             kind: {id: checked for id, checked in self.components[kind].items() if id in kept[kind]} for kind in Kind
@@ -100,7 +100,8 @@ class _Check:
         self.check_connector_ids(sections.get(Kind.CONNECTOR))
         service = sections.get("service", Node({}, tree.place))
         parts = dict(service.children())
-        pipelines, extensions = parts.pop("pipelines", None), parts.pop("extensions", None)
+        unknown = service if service.value is UNKNOWN else None
+        pipelines, extensions = parts.pop("pipelines", unknown), parts.pop("extensions", None)
         options = self.options(ServiceOptions, Node(parts, service.place), ("service",), ("extensions", "pipelines"))
         checked_pipelines = check_pipelines(pipelines, service.place, self.declared, self.options, self.problems)
         extension_ids = self.extensions(extensions)
@@ -113,9 +114,9 @@ class _Check:
         for name, node in tree.children().items():
             if name not in (*Kind, "service"):
                 self.add(node, (name,), "unknown section", did_you_mean(name, [*Kind, "service"], "sections"))
-            elif isinstance(node.value, dict):
+            elif isinstance(node.value, dict) or node.value is UNKNOWN:
                 found[name] = node
-            elif node.value is not None and node.value is not UNKNOWN:
+            elif node.value is not None:
                 self.add(node, (name,), "must be a mapping (key: value)")
         return found
 

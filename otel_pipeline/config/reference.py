@@ -12,7 +12,7 @@ from otel_pipeline.component import Component, Connector, Kind
 from otel_pipeline.config.check import Classes, resolve_type
 from otel_pipeline.config.explain import did_you_mean
 from otel_pipeline.config.shape import Shape, shape_of
-from otel_pipeline.config.tree import Place, problem
+from otel_pipeline.config.tree import Path, Place, problem
 from otel_pipeline.errors import ConfigError
 from otel_pipeline.options import format_duration
 from otel_pipeline.pdata import Signal
@@ -30,6 +30,7 @@ _WORDS = {
     "object": "mapping",
     "array": "list",
 }
+_SCALARS = ("true or false", "whole number", "number", "text")
 _FORMATS = {
     "duration": "duration such as 200ms, 5s or 1m30s",
     "password": "text, kept secret",
@@ -43,8 +44,8 @@ _LIMITS = {
     "exclusiveMinimum": "more than {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "less than {}",
-    "minItems": "at least {} entries",
-    "maxItems": "at most {} entries",
+    "minItems": "at least {} of them",
+    "maxItems": "at most {} of them",
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
 }
@@ -90,9 +91,8 @@ def reference(kind: Kind, component: type[Component]) -> str:
     lines = [f"# {kind}/{component.type}", "#"]
     lines += _prose(inspect.cleandoc(component.__doc__ or ""), "")
     lines += ["#", *_prose(_facts(component), "")]
-    options = list(_group(shape_of(component.Config), _defaults(component.Config), _INDENT))
-    live = any(not line.lstrip().startswith("#") for line in options)
-    return "\n".join([*lines, f"{component.type}:" if live or not options else f"{component.type}: {{}}", *options, ""])
+    options = _Writer().group(shape_of(component.Config), _defaults(component.Config), _INDENT, ())
+    return "\n".join([*lines, f"{component.type}:", *options, ""])
 
 
 def _facts(component: type[Component]) -> str:
@@ -108,38 +108,56 @@ def _listed(signals: frozenset[Signal]) -> str:
 
 def _defaults(options: type[BaseModel]) -> Mapping[str, Any]:
     """The defaults as they are written in a file; options that must be given are missing."""
-    defaults: Mapping[str, Any] = options.model_construct().model_dump(mode="json", warnings=False)
+    defaults: Mapping[str, Any] = options.model_construct().model_dump(mode="json", by_alias=True, warnings=False)
     return defaults
 
 
-def _group(shape: Shape, defaults: Mapping[str, Any], indent: str, *, off: bool = False) -> Iterator[str]:
-    """The options of a group; `off` where the group as a whole will be commented out."""
-    required = {name for group in shape.alternatives for name in group.get("required", ())}
-    for name, option in shape.option_shapes().items():
-        yield from _prose(option.description, indent)
-        note = "must be given" if name in required else ""
-        if option.is_group and defaults.get(name) is None and not note:
-            note = "off unless it is written"
-        yield from _prose("; ".join(part for part in (_kind(option), note) if part), indent)
-        yield from (indent + line for line in _option(name, option, defaults.get(name), off and name in required))
-        for below, title in ((option.value, "each value"), (option.entry, "each entry")):
-            if below.is_group:
-                yield f"{indent}#{_INDENT}# {title}:"
-                yield from (
-                    f"{indent}#{line}" for line in _group(below, _schema_defaults(below), _INDENT * 2, off=True)
-                )
+class _Writer:
+    """Writes the options of one component; a group that is off and was explained before is only named."""
+
+    def __init__(self) -> None:
+        self.explained: dict[tuple[int, ...], Path] = {}
+
+    def group(
+        self, shape: Shape, defaults: Mapping[str, Any], indent: str, path: Path, *, off: bool = False
+    ) -> Iterator[str]:
+        """The options of a group; `off` where the group as a whole will be commented out."""
+        same = tuple(id(group) for group in shape.groups.alternatives)
+        first = self.explained.setdefault(same, path)
+        if off and first != path:
+            yield from _prose(f"the same options as {'::'.join(map(str, first))}", indent)
+            return
+        required = {name for group in shape.alternatives for name in group.get("required", ())}
+        for name, option in shape.option_shapes().items():
+            default = defaults.get(name)
+            yield from _prose(option.description, indent)
+            yield from _prose(_notes(option, default, name in required), indent)
+            live = off and name in required
+            yield from (indent + line for line in self.option(option, default, (*path, name), live))
+
+    def option(self, shape: Shape, default: Any, path: Path, live: bool) -> Iterator[str]:
+        """The lines of one option below its documentation; commented out without a default, unless it is `live`."""
+        mark = "" if live or default is not None else "#"
+        if shape.is_group and (default is None or isinstance(default, Mapping)):
+            yield f"{mark}{path[-1]}:"
+            below = _schema_defaults(shape) if default is None else default
+            yield from (mark + line for line in self.group(shape, below, _INDENT, path, off=bool(mark)))
+        else:
+            value = _placeholder(shape) if default is None else _written(default)
+            yield f"{mark}{path[-1]}: {value}".rstrip()
+        mixed = Shape([], {}) if shape.is_group else shape
+        for place, title in ((mixed, "or options"), (shape.value, "each value"), (shape.entry, "each entry")):
+            each = place.groups
+            if each.options:
+                yield f"#{_INDENT}# {title}:"
+                options = self.group(each, _schema_defaults(each), _INDENT * 2, (*path, "*"), off=True)
+                yield from ("#" + line for line in options)
 
 
-def _option(name: str, shape: Shape, default: Any, live: bool) -> Iterator[str]:
-    """The lines of one option, without its documentation; commented out where it has no default and is not `live`."""
-    mark = "" if live or default is not None else "#"
-    if shape.is_group:
-        yield f"{mark}{name}:"
-        below = _schema_defaults(shape) if default is None else default
-        yield from (mark + line for line in _group(shape, below, _INDENT, off=bool(mark)))
-    else:
-        value = _placeholder(shape) if default is None else _written(default)
-        yield f"{mark}{name}: {value}".rstrip()
+def _notes(shape: Shape, default: Any, required: bool) -> str:
+    """The type of an option in words, and whether it has to be written."""
+    off = "off unless it is written" if shape.is_group and default is None else ""
+    return "; ".join(part for part in (_kind(shape), "must be given" if required else off) if part)
 
 
 def _schema_defaults(shape: Shape) -> Mapping[str, Any]:
@@ -172,10 +190,11 @@ def _prose(text: str, indent: str) -> Iterator[str]:
 
 
 def _kind(shape: Shape) -> str:
-    """The type of an option in words; nothing for groups, which their options explain."""
-    return " or ".join(
-        dict.fromkeys(_words(schema, shape) for schema in shape.alternatives if "properties" not in schema)
-    )
+    """The type of an option in words; nothing for a mere group, which its options explain."""
+    words = dict.fromkeys(_words(schema, shape) for schema in shape.alternatives if "properties" not in schema)
+    if words.keys() >= set(_SCALARS):
+        words = dict.fromkeys(["any scalar", *(word for word in words if word not in _SCALARS)])
+    return " or ".join([*words, *(["options"] if words and shape.options else [])])
 
 
 def _words(schema: Mapping[str, Any], shape: Shape) -> str:

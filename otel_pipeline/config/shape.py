@@ -47,8 +47,13 @@ class Shape:
 
     @property
     def is_group(self) -> bool:
-        """Whether it is a group of options, perhaps among other things."""
-        return any("properties" in schema for schema in self.alternatives)
+        """Whether only a group of options will do."""
+        return bool(self.alternatives) and all("properties" in schema for schema in self.alternatives)
+
+    @property
+    def groups(self) -> "Shape":
+        """The groups among what may stand here."""
+        return Shape([schema for schema in self.alternatives if "properties" in schema], self._definitions)
 
     @property
     def is_text(self) -> bool:

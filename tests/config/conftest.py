@@ -161,6 +161,8 @@ class BackendOptions(Options):
     """Whether to compress."""
     queue: int | Literal["unlimited"] = 1000
     """How much may wait."""
+    first: ActionOptions | str | None = None
+    """Done before the others."""
 
     @model_validator(mode="after")
     def _key_is_long(self) -> Self:

@@ -4,14 +4,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from otel_pipeline import __version__, cli
+from otel_pipeline.component import Kind
 from otel_pipeline.config import DEFAULT_FILE
 from otel_pipeline.config.check import Classes
+from otel_pipeline.config.model import Config
 
 Main = Callable[[list[str]], int]
 
@@ -114,6 +117,36 @@ def test_files_by_scheme(config: str, main: Main, capsys: pytest.CaptureFixture[
     assert main(["validate", "--config", f"file:{config}"]) == 0
     assert main(["validate", "--config", "shipped:missing.yaml"]) == 1
     assert f"{DEFAULT_FILE.parent / 'missing.yaml'}: cannot be read" in capsys.readouterr().err
+
+
+def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: Any) -> None:
+    """Puts a module with these functions in place of a real one."""
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    vars(sys.modules[module]).update(functions)
+
+
+def test_run_hands_over_how_to_load(config: str, main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` gives the service a function that reads the files anew each time, and exits with its code."""
+    loaded: list[Config] = []
+
+    def run(load: Callable[[], Config]) -> int:
+        loaded.append(load())
+        Path(config).write_text(CONFIG.replace("90s", "80s"), encoding="utf-8")
+        loaded.append(load())
+        return 3
+
+    stub(monkeypatch, "otel_pipeline.service.run", run=run)
+    assert main(["run", "--config", config, "--set", "processors.batch.send_batch_size=7"]) == 3
+    options: list[Any] = [read.components[Kind.PROCESSOR]["batch"].options for read in loaded]
+    assert [(read.timeout, read.send_batch_size) for read in options] == [(90.0, 7), (80.0, 7)]
+
+
+def test_demo_gets_its_arguments(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`demo` passes on what it was given."""
+    given: list[dict[str, Any]] = []
+    stub(monkeypatch, "otel_pipeline.demo", main=lambda **arguments: given.append(arguments) or 0)
+    assert main(["demo", "--once", "--config", "shipped:gateway.yaml", "--set", "a=b"]) == 0
+    assert given == [{"once": True, "files": [DEFAULT_FILE], "sets": ["a=b"]}]
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["run", "--no-such-option"], ["components", "a", "b"]])

@@ -278,6 +278,13 @@ def test_any_tree_is_checked_or_refused(wanted: dict[str, Any], tmp_path: Path, 
     never_raises_anything_else(json.dumps(wanted).encode(), tmp_path / "a.yaml", components)
 
 
+def test_an_unset_section_hides_nothing_else(read_text: ReadText) -> None:
+    """The same for a whole section."""
+    with pytest.raises(ConfigError) as caught:
+        read_text("service: ${env:X}")
+    assert [problem.message for problem in caught.value.problems] == ["the environment variable X is not set"]
+
+
 def test_unknown_is_not_a_value() -> None:
     """The mark of an unresolved value is no text that a file could hold."""
     assert not isinstance(UNKNOWN, str)
