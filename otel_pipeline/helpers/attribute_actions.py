@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from otel_pipeline.options import Options
 from otel_pipeline.pdata import AttributePlan
 
-__all__ = ["Action", "Scalar", "compile_actions"]
+__all__ = ["Action", "compile_actions"]
 
 Scalar = bool | int | float | str
 _BY_PATTERN = ("delete", "hash")

@@ -9,18 +9,7 @@ from otel_pipeline.component import Options, Processor, Settings
 from otel_pipeline.options import Duration
 from otel_pipeline.pdata import Batch, ConditionPlan, Signal, drop_matching
 
-__all__ = [
-    "Condition",
-    "DurationRange",
-    "Filter",
-    "FilterConfig",
-    "Logs",
-    "Match",
-    "Matcher",
-    "Metrics",
-    "Scalar",
-    "Traces",
-]
+__all__ = ["Condition", "Filter", "FilterConfig"]
 
 Scalar = bool | int | float | str
 

@@ -144,7 +144,12 @@ def test_run_hands_over_how_to_load(config: str, main: Main, monkeypatch: pytest
 def test_demo_gets_its_arguments(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     """`demo` passes on what it was given."""
     given: list[dict[str, Any]] = []
-    stub(monkeypatch, "otel_pipeline.demo", main=lambda **arguments: given.append(arguments) or 0)
+
+    def demo(**arguments: Any) -> int:
+        given.append(arguments)
+        return 0
+
+    stub(monkeypatch, "otel_pipeline.demo", main=demo)
     assert main(["demo", "--once", "--config", "shipped:gateway.yaml", "--set", "a=b"]) == 0
     assert given == [{"once": True, "files": [DEFAULT_FILE], "sets": ["a=b"]}]
 
