@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,9 +49,13 @@ def wait_for(what: str, probe: Callable[[], T | None], seconds: float = 30.0) ->
 
 def get(url: str, headers: dict[str, str] | None = None) -> str:
     """The body of a page."""
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=5) as answer:
-        text: str = answer.read().decode()
-        return text
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise OSError(f"{url}: {error.code}") from None
 
 
 def program(name: str) -> str:
