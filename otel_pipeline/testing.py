@@ -1,9 +1,11 @@
 """What tests of components need: batches from short descriptions, a sink, a clock that is set by hand."""
 
+import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,7 +17,7 @@ from otel_pipeline.errors import ConsumeError
 from otel_pipeline.pdata import Batch, from_proto, to_proto
 from otel_pipeline.telemetry import Telemetry
 
-__all__ = ["FakeTime", "Sink", "any_value", "attributes", "make_settings", "make_span", "make_traces"]
+__all__ = ["FakeTime", "Sink", "any_value", "attributes", "make_settings", "make_span", "make_traces", "until"]
 
 
 def any_value(value: Any) -> AnyValue:
@@ -123,6 +125,14 @@ class Sink:
             for resource_spans in to_proto(batch).resource_spans:
                 for scope_spans in resource_spans.scope_spans:
                     yield from scope_spans.spans
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Waits on the event loop until `condition` is true; AssertionError when that takes too long."""
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end, "the condition did not come true"
+        await asyncio.sleep(0.002)
 
 
 @dataclass

@@ -7,10 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from google.protobuf.message import Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
@@ -20,7 +16,7 @@ from pydantic import Field
 from otel_pipeline.component import Exporter, Settings
 from otel_pipeline.helpers.printable import printable
 from otel_pipeline.options import Options
-from otel_pipeline.pdata import Batch, Signal
+from otel_pipeline.pdata import Batch, Signal, to_proto
 
 __all__ = ["Debug"]
 
@@ -89,8 +85,8 @@ class Debug(Exporter):
 
 def describe(batch: Batch, *, detailed: bool) -> Iterator[str]:
     """Lines for the resources, scopes and items of a batch; with their attributes where `detailed`."""
-    request_class, resources, scopes, items, item_line = _SHAPES[batch.signal]
-    request: Any = request_class.FromString(batch.data)
+    resources, scopes, items, item_line = _SHAPES[batch.signal]
+    request: Any = to_proto(batch)
     for resource in getattr(request, resources):
         yield "resource"
         if detailed:
@@ -188,9 +184,9 @@ def _text(text: str) -> str:
     return _HIDDEN if _SECRET_VALUE.search(text) else printable(text, _MAX_CHARS)
 
 
-_Shape = tuple[type[Message], str, str, str, Callable[[Any], str]]
+_Shape = tuple[str, str, str, Callable[[Any], str]]
 _SHAPES: dict[str, _Shape] = {
-    Signal.TRACES: (ExportTraceServiceRequest, "resource_spans", "scope_spans", "spans", _span_line),
-    Signal.METRICS: (ExportMetricsServiceRequest, "resource_metrics", "scope_metrics", "metrics", _metric_line),
-    Signal.LOGS: (ExportLogsServiceRequest, "resource_logs", "scope_logs", "log_records", _log_line),
+    Signal.TRACES: ("resource_spans", "scope_spans", "spans", _span_line),
+    Signal.METRICS: ("resource_metrics", "scope_metrics", "metrics", _metric_line),
+    Signal.LOGS: ("resource_logs", "scope_logs", "log_records", _log_line),
 }

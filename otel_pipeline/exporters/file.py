@@ -48,7 +48,7 @@ class FileOptions(Options):
     path: Path
     """The file. Missing folders are made, for our own user alone. A symbolic link is refused."""
     format: Literal["json", "proto"] = "json"
-    """`json`: one OTLP/JSON request a line. `proto`: requests in protobuf, each after its length in four bytes, big-endian."""
+    """`json`: one OTLP/JSON request a line. `proto`: protobuf requests, each after its length in four bytes."""
     append: bool = False
     """Keep what is in the file at the start. With `rotation` it is always kept."""
     flush_interval: Duration = Field(1.0, gt=0)

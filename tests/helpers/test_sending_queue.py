@@ -17,9 +17,9 @@ from otel_pipeline.component import Settings
 from otel_pipeline.errors import ConsumeError, PermanentError, RetryableError, TooLargeError
 from otel_pipeline.helpers.retry import Result, Retry, RetryOptions
 from otel_pipeline.helpers.sending_queue import MAX_MERGED_BYTES, QueueOptions, SendingQueue
-from otel_pipeline.pdata import Batch, Signal, from_trusted
+from otel_pipeline.pdata import Batch, Signal, from_trusted, to_proto
 from otel_pipeline.telemetry import Counts
-from otel_pipeline.testing import make_settings, make_span, make_traces, to_message
+from otel_pipeline.testing import make_settings, make_span, make_traces, until
 
 
 def numbered(first: int, count: int = 1, **attributes: Any) -> Batch:
@@ -28,7 +28,7 @@ def numbered(first: int, count: int = 1, **attributes: Any) -> Batch:
 
 
 def numbers(batch: Batch) -> list[int]:
-    request = to_message(batch)
+    request: Any = to_proto(batch)
     spans = [span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
     return [int.from_bytes(span.span_id, "big") for span in spans]
 
@@ -131,8 +131,7 @@ async def test_a_full_queue_sends_what_is_open_for_joining(open_peer: Peer) -> N
     await queue.consume(numbered(2))
     with pytest.raises(RetryableError):
         await queue.consume(numbered(3))
-    while queue.size:
-        await asyncio.sleep(0)
+    await until(lambda: not queue.size)
     await queue.consume(numbered(3))
     await queue.shutdown()
     assert open_peer.sizes == [2, 1]
@@ -169,8 +168,7 @@ async def test_small_batches_are_joined_in_order(open_peer: Peer) -> None:
     queue, _ = make_queue(open_peer, {"batch": {"min_size": 6, "flush_timeout": "1h"}})
     for first in (1, 3, 5, 7):
         await queue.consume(numbered(first, 2))
-    while not open_peer.batches:
-        await asyncio.sleep(0)
+    await until(lambda: open_peer.batches)
     assert [numbers(batch) for batch in open_peer.batches] == [[1, 2, 3, 4, 5, 6]]
     await queue.shutdown()
     assert numbers(open_peer.batches[1]) == [7, 8]
@@ -180,9 +178,7 @@ async def test_flush_timeout_sends_what_is_there(open_peer: Peer) -> None:
     """A request below `min_size` is sent after `flush_timeout`, without any further batch."""
     queue, _ = make_queue(open_peer, {"batch": {"flush_timeout": "10ms"}})
     await queue.consume(numbered(1))
-    async with asyncio.timeout(10):
-        while not open_peer.batches:
-            await asyncio.sleep(0.005)
+    await until(lambda: open_peer.batches)
     await queue.shutdown()
     assert open_peer.sizes == [1]
 
@@ -286,7 +282,7 @@ async def test_who_waits_gets_the_result(
 
 
 async def test_a_partly_dropped_request_is_shared_among_those_who_wait(open_peer: Peer) -> None:
-    """Where a joined request was partly dropped for good, its senders are told success and each item is counted once."""
+    """Where a joined request was partly dropped for good, its senders are told success, each item counted once."""
 
     def outcome(batch: Batch, result: Result) -> None:
         result.sent += batch.items - 3
