@@ -137,6 +137,7 @@ class Output:
         for folder in [folder for folder in self._path.parents if not folder.exists()][::-1]:
             folder.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags |= os.O_NONBLOCK  # a pipe without a reader must be an error, not a wait
         descriptor = os.open(self._path, flags, 0o600)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
