@@ -5,6 +5,7 @@ import socket
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 from pydantic import AfterValidator
 
 __all__ = ["GrpcEndpoint", "HttpUrl", "is_link_local", "parse_grpc_endpoint", "redact_url"]
@@ -43,12 +44,15 @@ def _check_http_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
-    except ValueError:
+        called = httpx.URL(url).host
+    except (ValueError, httpx.InvalidURL):
         raise ValueError("not a URL; write it like https://collector.example:4318") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError("must begin with http:// or https://")
     if not host:
         raise ValueError("has no host; write it like https://collector.example:4318")
+    if host != called:  # two readers that disagree could be made to check one host and to call another
+        raise ValueError("has a host with odd characters; write it like https://collector.example:4318")
     return url
 
 

@@ -493,6 +493,8 @@ async def test_unusable_certificates_are_configuration_errors(tmp_path: Path, na
         ({"endpoint": "file:///etc/passwd"}, "must begin with http"),
         ({"endpoint": "http://"}, "no host"),
         ({"endpoint": "http://peer:99999"}, "not a URL"),
+        ({"endpoint": "http://peer/\x01"}, "not a URL"),
+        ({"endpoint": "http://ex ample"}, "odd characters"),
         ({"endpoint": "http://169.254.169.254/latest"}, "link-local"),
         ({"endpoint": "http://[fe80::1]:4318"}, "link-local"),
         ({"logs_endpoint": "http://2852039166/"}, "link-local"),

@@ -295,6 +295,19 @@ async def test_a_partly_dropped_request_is_shared_among_those_who_wait(open_peer
     await queue.shutdown()
 
 
+async def test_a_sender_that_hangs_up_costs_the_others_nothing(peer: Peer) -> None:
+    """When one of those who wait is cancelled, the others of the same request still get their result."""
+    queue, counts = make_queue(peer, {"wait_for_result": True, "batch": {"min_size": 4}})
+    gone, stays = (asyncio.create_task(queue.consume(numbered(first, 2))) for first in (1, 3))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    peer.open.set()
+    await asyncio.wait_for(stays, 10)
+    assert (counts.sent, counts.held(), queue.size) == (2, 0, 0)
+    await queue.shutdown()
+
+
 async def test_shutdown_sends_at_once_and_takes_nothing_more(open_peer: Peer) -> None:
     """Shutdown ignores `flush_timeout`, delivers what it can, refuses what comes, and may come twice."""
     queue, counts = make_queue(open_peer, {"batch": {"flush_timeout": "1h"}})
