@@ -1,48 +1,29 @@
 //! From a received body to a checked `Batch`.
 
+use std::collections::BTreeMap;
+
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::batch::{Batch, parse_signal};
-use crate::otlp::{ITEMS, RESOURCE_ITEMS, SCOPE_ITEMS, children, count_items};
-use crate::wire;
+use crate::check::clean_items;
+use crate::findings::Tally;
+use crate::limits::Limits;
+use crate::otlp::Signal;
+use crate::repair::repair;
+use crate::schema::request;
 
 pyo3::import_exception!(otel_pipeline.errors, DecodeError);
 
-/// Bounds of what a sender may put into one item.
-#[pyclass(frozen, module = "otel_pipeline._native")]
-pub struct Limits {
-    pub max_depth: usize,
-    pub max_attributes: usize,
-    pub max_key_bytes: usize,
-    pub max_value_bytes: usize,
-}
-
-#[pymethods]
-impl Limits {
-    #[new]
-    #[pyo3(signature = (*, max_depth=32, max_attributes=128, max_key_bytes=256, max_value_bytes=65536))]
-    fn new(
-        max_depth: usize,
-        max_attributes: usize,
-        max_key_bytes: usize,
-        max_value_bytes: usize,
-    ) -> Self {
-        Self {
-            max_depth,
-            max_attributes,
-            max_key_bytes,
-            max_value_bytes,
-        }
-    }
-}
+/// Below this a check costs less than letting go of the interpreter and getting it back.
+const DETACH_BYTES: usize = 8 * 1024;
 
 /// What `decode` rejected and repaired.
 #[pyclass(frozen, get_all, module = "otel_pipeline._native")]
 pub struct Findings {
     pub rejected: u64,
     pub message: String,
-    pub counts: std::collections::BTreeMap<&'static str, u64>,
+    pub counts: BTreeMap<&'static str, u64>,
 }
 
 /// Checks `body` and makes a batch of it; see `_native.pyi`.
@@ -52,30 +33,60 @@ pub fn decode(
     signal: &str,
     body: Bound<'_, PyBytes>,
     json: bool,
-    _limits: &Limits,
+    limits: &Limits,
 ) -> PyResult<(Batch, Option<Findings>)> {
     let signal = parse_signal(signal)?;
-    if json {
-        return Err(DecodeError::new_err("OTLP/JSON cannot be read yet"));
-    }
     let data = body.as_bytes();
-    py.detach(|| check(data))
-        .map_err(|error| DecodeError::new_err(error.to_string()))?;
-    Ok((
-        Batch::new(signal, body.clone().unbind(), count_items(signal, data)),
-        None,
-    ))
+    let read = || match json {
+        true => read_json(signal, data, limits),
+        false => read_protobuf(signal, data, limits),
+    };
+    let checked = if data.len() < DETACH_BYTES {
+        read()
+    } else {
+        py.detach(read)
+    };
+    let checked = checked.map_err(DecodeError::new_err)?;
+    let batch = match checked.body {
+        Some(body) => Batch::from_vec(py, signal, &body, checked.items),
+        None => Batch::new(signal, body.unbind(), checked.items),
+    };
+    let findings = (!checked.tally.is_empty()).then(|| Findings {
+        rejected: checked.tally.rejected,
+        message: checked.tally.message(signal),
+        counts: checked.tally.counts(),
+    });
+    Ok((batch, findings))
 }
 
-fn check(message: &[u8]) -> wire::Result<()> {
-    for resource in children(message, RESOURCE_ITEMS) {
-        for scope in children(resource?.value.bytes(), SCOPE_ITEMS) {
-            for item in children(scope?.value.bytes(), ITEMS) {
-                for field in wire::fields(item?.value.bytes()) {
-                    field?;
-                }
-            }
-        }
+/// A request that keeps the rules.
+pub struct Checked {
+    /// None where the received bytes can stay as they are.
+    pub body: Option<Vec<u8>>,
+    pub items: u64,
+    pub tally: Tally,
+}
+
+/// Checks a protobuf request and repairs it where needed; the error says where it cannot be read.
+pub fn read_protobuf(signal: Signal, body: &[u8], limits: &Limits) -> Result<Checked, String> {
+    let message = request(signal);
+    if let Some(items) = clean_items(message, body, limits) {
+        return Ok(Checked {
+            body: None,
+            items,
+            tally: Tally::default(),
+        });
     }
-    Ok(())
+    let repaired = repair(message, body, limits)?;
+    Ok(Checked {
+        body: repaired.changed.then_some(repaired.body),
+        items: repaired.items,
+        tally: repaired.tally,
+    })
+}
+
+/// As `read_protobuf`, for OTLP/JSON: the same rules hold for the protobuf that it becomes.
+pub fn read_json(signal: Signal, text: &[u8], limits: &Limits) -> Result<Checked, String> {
+    let _ = (signal, text, limits);
+    Err("later".into())
 }

@@ -1,14 +1,19 @@
 //! The native half of the gateway: loops over items, attributes and series. Everything else is Python.
 
 pub mod batch;
+pub mod check;
 pub mod columns;
 pub mod condition;
 pub mod decode;
 pub mod edit;
+pub mod findings;
+pub mod limits;
 pub mod matcher;
 pub mod otlp;
+pub mod repair;
 pub mod rewrite;
 pub mod rows;
+pub mod schema;
 pub mod wire;
 
 use pyo3::prelude::*;
@@ -19,7 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(batch::merge, module)?)?;
     module.add_function(wrap_pyfunction!(batch::split, module)?)?;
     module.add_function(wrap_pyfunction!(batch::from_trusted, module)?)?;
-    module.add_class::<decode::Limits>()?;
+    module.add_class::<limits::Limits>()?;
     module.add_class::<decode::Findings>()?;
     module.add_function(wrap_pyfunction!(decode::decode, module)?)?;
     module.add_class::<edit::AttributePlan>()?;

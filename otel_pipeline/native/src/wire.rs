@@ -203,6 +203,14 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The varint at the start of `bytes`, and what follows it.
+#[inline]
+pub fn varint(bytes: &[u8]) -> Result<(u64, &[u8])> {
+    let mut reader = fields(bytes);
+    let value = reader.varint()?;
+    Ok((value, &bytes[reader.at..]))
+}
+
 /// The bytes a varint takes.
 #[inline]
 pub fn varint_len(value: u64) -> usize {

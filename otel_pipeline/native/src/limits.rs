@@ -1,0 +1,35 @@
+//! Bounds of what a sender may put into one item.
+
+use pyo3::prelude::*;
+
+/// Other protobuf readers stop at 100 nested messages. A map in a map costs three, and an exemplar's attribute begins at
+/// the eighth: deeper values than this are never kept, so that whoever gets the batch next can read it.
+const MAX_DEPTH: usize = 32;
+
+#[pyclass(frozen, module = "otel_pipeline._native")]
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub max_depth: usize,
+    pub max_attributes: usize,
+    pub max_key_bytes: usize,
+    pub max_value_bytes: usize,
+}
+
+#[pymethods]
+impl Limits {
+    #[new]
+    #[pyo3(signature = (*, max_depth=32, max_attributes=128, max_key_bytes=256, max_value_bytes=65536))]
+    pub fn new(
+        max_depth: usize,
+        max_attributes: usize,
+        max_key_bytes: usize,
+        max_value_bytes: usize,
+    ) -> Self {
+        Self {
+            max_depth: max_depth.min(MAX_DEPTH),
+            max_attributes,
+            max_key_bytes,
+            max_value_bytes,
+        }
+    }
+}

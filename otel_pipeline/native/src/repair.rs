@@ -1,0 +1,384 @@
+//! The slow pass over a request that is not clean: says where it is malformed, or rewrites it within the rules.
+//! What it does not have to change keeps its bytes.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+
+use crate::check::{clean_items, has_length, is_packed_content, is_set, is_unpacked, wire_type};
+use crate::findings::{Reason, Tally};
+use crate::limits::Limits;
+use crate::schema::{Field, Id, Kind, LEGACY_LIBRARY, Message, Role, snake_case};
+use crate::wire::{
+    self, Value, WireError, fields, put_bytes_field, put_varint_field, try_put_message,
+};
+
+/// A request within the rules, and what had to be done for it.
+pub struct Repaired {
+    pub body: Vec<u8>,
+    /// False where `body` holds what was received.
+    pub changed: bool,
+    pub items: u64,
+    pub tally: Tally,
+}
+
+/// Rewrites `body`, a message of the given type. The error says where it is malformed, and how.
+pub fn repair(message: &'static Message, body: &[u8], limits: &Limits) -> Result<Repaired, String> {
+    let mut repair = Repair {
+        limits,
+        path: Vec::new(),
+        changed: false,
+        items: 0,
+        tally: Tally::default(),
+    };
+    let mut out = Vec::new();
+    match repair.message(message, body, 0, &mut out) {
+        Ok(_) => Ok(Repaired {
+            body: out,
+            changed: repair.changed,
+            items: repair.items,
+            tally: repair.tally,
+        }),
+        Err(flaw) => Err(repair.locate(&flaw)),
+    }
+}
+
+/// Why a message cannot be read at all.
+enum Flaw {
+    Wire(WireError),
+    WireType { found: u8, expected: u8 },
+    PackedContent,
+}
+
+impl From<WireError> for Flaw {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
+
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Wire(error) => error.fmt(out),
+            Self::WireType { found, expected } => {
+                write!(out, "wire type {found} where {expected} is expected")
+            }
+            Self::PackedContent => write!(out, "packed values are cut off"),
+        }
+    }
+}
+
+/// What becomes of a message inside its parent.
+enum Verdict {
+    Keep,
+    LeaveOut(Reason),
+    /// All items below were left out, and with them what held them.
+    Emptied,
+}
+
+struct Repair<'l> {
+    limits: &'l Limits,
+    /// The fields that lead to where the pass stands, with the place in a repeated one.
+    path: Vec<(&'static Field, usize)>,
+    changed: bool,
+    items: u64,
+    tally: Tally,
+}
+
+/// What is known of the message that is being rewritten.
+#[derive(Default)]
+struct State {
+    attributes: usize,
+    /// By id: what is wrong with it. A later field of the same id replaces an earlier one.
+    ids: [Option<Reason>; 3],
+    seen: [bool; 3],
+    /// Items, or scopes with items, that were kept and left out.
+    kept: bool,
+    lost: bool,
+    /// How much was left out of lists, by the number of the field that counts it.
+    left_out: Vec<(u32, u64)>,
+}
+
+impl State {
+    fn leave_out(&mut self, list: &Field) {
+        if list.dropped_count == 0 {
+            return;
+        }
+        let count = self.left_out.iter_mut().find(|(number, _)| *number == list.dropped_count);
+        match count {
+            Some((_, count)) => *count += 1,
+            None => self.left_out.push((list.dropped_count, 1)),
+        }
+    }
+}
+
+impl Repair<'_> {
+    fn locate(&self, flaw: &Flaw) -> String {
+        let mut text = String::new();
+        for (field, place) in &self.path {
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(&snake_case(field.name));
+            if field.repeated && !field.is_packed() {
+                text.push_str(&format!("[{place}]"));
+            }
+        }
+        match text.is_empty() {
+            true => format!("{flaw}"),
+            false => format!("{text}: {flaw}"),
+        }
+    }
+
+    fn message(
+        &mut self,
+        message: &'static Message,
+        body: &[u8],
+        depth: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Verdict, Flaw> {
+        let start = out.len();
+        let mut state = State::default();
+        let mut places = [0; 17];
+        for field in fields(body) {
+            let field = field?;
+            match message.by_number(field.number) {
+                Some(known) => {
+                    let place = &mut places[known.number as usize];
+                    self.path.push((known, *place));
+                    *place += 1;
+                    self.field(message, known, &field, depth, &mut state, out)?;
+                    self.path.pop();
+                }
+                None => {
+                    if message.role == Role::ResourceItems && field.number == LEGACY_LIBRARY {
+                        self.tally.add(Reason::LegacyInstrumentationLibrary);
+                    }
+                    out.extend_from_slice(field.raw);
+                }
+            }
+        }
+        for (number, count) in &state.left_out {
+            raise_count(out, start, *number, *count);
+        }
+        Ok(self.verdict(message.role, &state))
+    }
+
+    /// Judges a message after its fields. The ids of a span must be there; a log record may go without.
+    fn verdict(&mut self, role: Role, state: &State) -> Verdict {
+        let missing = |id: Id, reason| (!state.seen[id as usize]).then_some(reason);
+        let [trace, span, parent] = state.ids;
+        let reason = match role {
+            Role::Span => trace
+                .or(missing(Id::Trace, Reason::InvalidTraceId))
+                .or(span)
+                .or(missing(Id::Span, Reason::InvalidSpanId))
+                .or(parent),
+            Role::Link => trace
+                .or(span)
+                .or(missing(Id::Trace, Reason::InvalidLink))
+                .or(missing(Id::Span, Reason::InvalidLink)),
+            Role::LogRecord => trace.or(span),
+            _ => None,
+        };
+        match reason {
+            Some(reason) => Verdict::LeaveOut(reason),
+            None if role.holds_items() && state.lost && !state.kept => Verdict::Emptied,
+            None => {
+                let counts = matches!(role, Role::Span | Role::LogRecord | Role::DataPoint);
+                self.items += u64::from(counts);
+                Verdict::Keep
+            }
+        }
+    }
+
+    fn field(
+        &mut self,
+        message: &'static Message,
+        known: &'static Field,
+        field: &wire::Field<'_>,
+        depth: usize,
+        state: &mut State,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Flaw> {
+        let Value::Bytes(value) = field.value else {
+            return number(known, field, out);
+        };
+        match known.kind {
+            Kind::Message(child) => self.child(child, known, field.raw, value, depth, state, out),
+            Kind::String | Kind::Key => {
+                self.text(known, field.raw, value, out);
+                Ok(())
+            }
+            Kind::Bytes => {
+                self.bytes(field, value, out);
+                Ok(())
+            }
+            Kind::Id(id) => {
+                self.id(message.role, id, field.raw, value, state, out);
+                Ok(())
+            }
+            _ if !known.repeated => Err(Flaw::WireType {
+                found: 2,
+                expected: known.kind.wire_type(),
+            }),
+            _ if is_packed_content(known, value) => {
+                out.extend_from_slice(field.raw);
+                Ok(())
+            }
+            _ => Err(Flaw::PackedContent),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn child(
+        &mut self,
+        child: &'static Message,
+        known: &'static Field,
+        raw: &[u8],
+        value: &[u8],
+        depth: usize,
+        state: &mut State,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Flaw> {
+        if known.is_attributes {
+            state.attributes += 1;
+            if state.attributes > self.limits.max_attributes {
+                self.note(Reason::AttributeDropped);
+                state.leave_out(known);
+                return Ok(());
+            }
+        }
+        let depth = depth + child.nests();
+        if depth > self.limits.max_depth {
+            self.note(Reason::TooDeep);
+            put_bytes_field(out, known.number, &[]);
+            return Ok(());
+        }
+        if child.role.is_item()
+            && let Some(items) = clean_items(child, value, self.limits)
+        {
+            self.items += items;
+            state.kept = true;
+            out.extend_from_slice(raw);
+            return Ok(());
+        }
+        let (at, before) = (out.len(), self.tally);
+        let mut verdict = Verdict::Keep;
+        try_put_message(out, known.number, |out| {
+            verdict = self.message(child, value, depth, out)?;
+            Ok::<_, Flaw>(())
+        })?;
+        match verdict {
+            Verdict::Keep => state.kept |= known.repeated,
+            Verdict::Emptied => {
+                out.truncate(at);
+                state.lost = true;
+            }
+            Verdict::LeaveOut(reason) => {
+                out.truncate(at);
+                self.tally = before;
+                self.note(reason);
+                self.tally.rejected += u64::from(child.role.is_item());
+                state.lost = true;
+                state.leave_out(known);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, reason: Reason) {
+        self.tally.add(reason);
+        self.changed = true;
+    }
+
+    fn text(&mut self, known: &Field, raw: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        let (max_bytes, reason) = match known.kind {
+            Kind::Key => (self.limits.max_key_bytes, Reason::KeyTruncated),
+            _ => (self.limits.max_value_bytes, Reason::ValueTruncated),
+        };
+        let text = String::from_utf8_lossy(value);
+        if let Cow::Owned(_) = text {
+            self.note(Reason::InvalidUtf8);
+        } else if text.len() <= max_bytes {
+            return out.extend_from_slice(raw);
+        }
+        if text.len() > max_bytes {
+            self.note(reason);
+        }
+        let end = text.floor_char_boundary(max_bytes);
+        put_bytes_field(out, known.number, &text.as_bytes()[..end]);
+    }
+
+    fn bytes(&mut self, field: &wire::Field<'_>, value: &[u8], out: &mut Vec<u8>) {
+        match value.get(..self.limits.max_value_bytes) {
+            Some(cut) if cut.len() < value.len() => {
+                self.note(Reason::ValueTruncated);
+                put_bytes_field(out, field.number, cut);
+            }
+            _ => out.extend_from_slice(field.raw),
+        }
+    }
+
+    /// Remembers whether an id is in order; leaves it out where its message can do without.
+    fn id(
+        &mut self,
+        role: Role,
+        id: Id,
+        raw: &[u8],
+        value: &[u8],
+        state: &mut State,
+        out: &mut Vec<u8>,
+    ) {
+        let fits = match role {
+            Role::LogRecord | Role::Exemplar => has_length(value, id),
+            _ if id == Id::Parent => value.is_empty() || is_set(value, id),
+            _ => is_set(value, id),
+        };
+        state.seen[id as usize] = true;
+        state.ids[id as usize] = None;
+        if fits {
+            return out.extend_from_slice(raw);
+        }
+        match role {
+            Role::Exemplar => self.note(Reason::InvalidExemplarId),
+            Role::Link => state.ids[id as usize] = Some(Reason::InvalidLink),
+            _ if id == Id::Parent && value.iter().all(|byte| *byte == 0) => {
+                self.note(Reason::ZeroParentSpanId);
+            }
+            _ => state.ids[id as usize] = Some(id_reason(id)),
+        }
+    }
+}
+
+fn id_reason(id: Id) -> Reason {
+    match id {
+        Id::Trace => Reason::InvalidTraceId,
+        Id::Span => Reason::InvalidSpanId,
+        Id::Parent => Reason::InvalidParentSpanId,
+    }
+}
+
+/// A value that is not length-delimited: a number, by itself or one of an unpacked list.
+fn number(known: &Field, field: &wire::Field<'_>, out: &mut Vec<u8>) -> Result<(), Flaw> {
+    let found = wire_type(field.value);
+    let expected = known.kind.wire_type();
+    if found != expected && !is_unpacked(known, field.value) {
+        return Err(Flaw::WireType { found, expected });
+    }
+    out.extend_from_slice(field.raw);
+    Ok(())
+}
+
+/// Adds `more` to the counter field `number` of the message that begins at `start`; rare, so it copies.
+fn raise_count(out: &mut Vec<u8>, start: usize, number: u32, more: u64) {
+    let body = out.split_off(start);
+    let mut count = 0;
+    for field in fields(&body).flatten() {
+        if field.number == number {
+            count = field.value.number();
+        } else {
+            out.extend_from_slice(field.raw);
+        }
+    }
+    put_varint_field(out, number, count.saturating_add(more).min(u64::from(u32::MAX)));
+}
