@@ -55,7 +55,8 @@ def from_trusted(signal: str, data: bytes) -> Batch:
 
 class Limits:
     """Bounds of what a sender may put into one item. What is over is cut or left out and counted, never a reason to
-    lose the item: nesting of values, attributes of one list, bytes of a key, bytes of a text or bytes value."""
+    lose the item: nesting of values (1 is a plain value; over 32 counts as 32, or other protobuf readers could not
+    follow), attributes of one list, bytes of a key, bytes of any other text or bytes value."""
 
     def __init__(
         self,
@@ -77,13 +78,26 @@ class Findings:
         """One English sentence for the sender; may be non-empty with nothing rejected (a warning)."""
     @property
     def counts(self) -> dict[str, int]:
-        """How often, by reason: `invalid_trace_id`, `invalid_utf8`, `value_truncated`, ..."""
+        """How often, by reason.
+
+        Items rejected: `invalid_trace_id`, `invalid_span_id`, `invalid_parent_span_id`.
+        Parts left out: `invalid_link`, `attribute_dropped`, `invalid_exemplar_id` (the id), `zero_parent_span_id` (the
+        id: it means none), `too_deep` (the value). Altered: `invalid_utf8`, `key_truncated`, `value_truncated`.
+        Kept but not read: `legacy_instrumentation_library`.
+        """
 
 def decode(signal: str, body: bytes, json: bool, limits: Limits) -> tuple[Batch, Findings | None]:
     """A checked batch of a received request; Findings where anything was rejected or repaired.
 
-    `json` says that `body` is OTLP/JSON. A clean protobuf body is kept as it is, without a copy.
-    Raises errors.DecodeError where the body as a whole cannot be read.
+    `json` says that `body` is OTLP/JSON. A clean protobuf body is kept as it is, without a copy. In the batch every text
+    is UTF-8, ids have their length, and a span's parent id is either empty or not zero.
+    Raises errors.DecodeError where the body as a whole cannot be read; it says where and why.
+    """
+
+def to_json(batch: Batch) -> bytes:
+    """The batch as compact OTLP/JSON: hex ids, integer enums, 64-bit integers as strings. Unknown fields are left out.
+
+    Source: opentelemetry-proto `docs/specification.md`, "JSON Protobuf Encoding".
     """
 
 # --- json.rs

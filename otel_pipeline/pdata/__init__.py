@@ -14,6 +14,7 @@ from otel_pipeline._native import (
     from_trusted,
     merge,
     split,
+    to_json,
 )
 from otel_pipeline.pdata.proto import from_proto, to_proto
 
@@ -31,6 +32,7 @@ __all__ = [
     "from_trusted",
     "merge",
     "split",
+    "to_json",
     "to_proto",
 ]
 

@@ -33,7 +33,9 @@ impl Check<'_> {
                 Kind::Message(child) => {
                     let (value, rest) = take(tail)?;
                     attributes += usize::from(field.is_attributes);
-                    self.child(child, value, depth)?;
+                    if !(field.is_attributes && self.is_plain_attribute(value)) {
+                        self.child(child, value, depth)?;
+                    }
                     rest
                 }
                 Kind::String => self.text(tail, self.limits.max_value_bytes)?,
@@ -59,6 +61,42 @@ impl Check<'_> {
         let depth = depth + child.nests();
         (depth <= self.limits.max_depth).then_some(())?;
         self.message(child, value, depth)
+    }
+
+    /// True for the shape of nearly every attribute: a short key, then a short text, a number or a bool, and nothing
+    /// else. A shortcut only: what it does not recognise goes the general way.
+    #[inline]
+    fn is_plain_attribute(&self, key_value: &[u8]) -> bool {
+        let &[0x0a, key_length, ref tail @ ..] = key_value else {
+            return false;
+        };
+        let Some((key, tail)) = tail.split_at_checked(usize::from(key_length)) else {
+            return false;
+        };
+        let &[0x12, length, kind, second, ref tail @ ..] = tail else {
+            return false;
+        };
+        let whole = key_length < 0x80
+            && length < 0x80
+            && usize::from(length) == tail.len() + 2
+            && key.len() <= self.limits.max_key_bytes
+            && self.limits.max_depth > 0;
+        whole
+            && is_ascii(key)
+            && match kind {
+                0x0a => {
+                    usize::from(second) == tail.len()
+                        && tail.len() <= self.limits.max_value_bytes
+                        && is_text(tail)
+                }
+                0x10 | 0x18 => match *tail {
+                    [] => second < 0x80,
+                    [last] => second >= 0x80 && last < 0x80,
+                    [middle, last] => second >= 0x80 && middle >= 0x80 && last < 0x80,
+                    _ => false,
+                },
+                _ => false,
+            }
     }
 
     /// What a message must hold beyond well-formed fields.
@@ -205,5 +243,19 @@ fn take(tail: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[inline]
 fn is_text(bytes: &[u8]) -> bool {
-    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+    is_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
+}
+
+/// Eight bytes at a time, the last eight twice: most texts are short.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
+    };
+    let words = bytes
+        .chunks_exact(8)
+        .filter_map(|word| word.try_into().ok());
+    let all = words.fold(0, |all, word| all | u64::from_ne_bytes(word));
+    (all | u64::from_ne_bytes(*last)) & HIGH == 0
 }

@@ -1,4 +1,4 @@
-//! From a received body to a checked `Batch`.
+//! From a received body to a checked `Batch`, and from a batch to OTLP/JSON.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,8 @@ use pyo3::types::PyBytes;
 use crate::batch::{Batch, parse_signal};
 use crate::check::clean_items;
 use crate::findings::Tally;
+use crate::json_read;
+use crate::json_write;
 use crate::limits::Limits;
 use crate::otlp::Signal;
 use crate::repair::repair;
@@ -87,6 +89,18 @@ pub fn read_protobuf(signal: Signal, body: &[u8], limits: &Limits) -> Result<Che
 
 /// As `read_protobuf`, for OTLP/JSON: the same rules hold for the protobuf that it becomes.
 pub fn read_json(signal: Signal, text: &[u8], limits: &Limits) -> Result<Checked, String> {
-    let _ = (signal, text, limits);
-    Err("later".into())
+    let message = request(signal);
+    let (body, tally) = json_read::read(message, text, limits)?;
+    let mut checked = read_protobuf(signal, &body, limits)?;
+    checked.tally.extend(&tally);
+    checked.body.get_or_insert(body);
+    Ok(checked)
+}
+
+/// The request as compact OTLP/JSON; see `_native.pyi`.
+#[pyfunction]
+pub fn to_json<'py>(py: Python<'py>, batch: &Batch) -> Bound<'py, PyBytes> {
+    let (message, data) = (request(batch.signal), batch.bytes(py));
+    let text = py.detach(|| json_write::write(message, data));
+    PyBytes::new(py, &text)
 }

@@ -87,7 +87,10 @@ impl Tally {
             );
         }
         if !counts.is_empty() {
-            let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{name} {n}")).collect();
+            let counts: Vec<_> = counts
+                .iter()
+                .map(|(name, n)| format!("{name} {n}"))
+                .collect();
             parts.push(format!("by reason: {}", counts.join(", ")));
         }
         parts.join("; ")

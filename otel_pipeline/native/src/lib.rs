@@ -7,6 +7,9 @@ pub mod condition;
 pub mod decode;
 pub mod edit;
 pub mod findings;
+pub mod json_read;
+pub mod json_text;
+pub mod json_write;
 pub mod limits;
 pub mod matcher;
 pub mod otlp;
@@ -27,6 +30,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<limits::Limits>()?;
     module.add_class::<decode::Findings>()?;
     module.add_function(wrap_pyfunction!(decode::decode, module)?)?;
+    module.add_function(wrap_pyfunction!(decode::to_json, module)?)?;
     module.add_class::<edit::AttributePlan>()?;
     module.add_function(wrap_pyfunction!(edit::edit_attributes, module)?)?;
     module.add_class::<condition::ConditionPlan>()?;

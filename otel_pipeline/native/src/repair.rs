@@ -103,7 +103,10 @@ impl State {
         if list.dropped_count == 0 {
             return;
         }
-        let count = self.left_out.iter_mut().find(|(number, _)| *number == list.dropped_count);
+        let count = self
+            .left_out
+            .iter_mut()
+            .find(|(number, _)| *number == list.dropped_count);
         match count {
             Some((_, count)) => *count += 1,
             None => self.left_out.push((list.dropped_count, 1)),
@@ -254,9 +257,11 @@ impl Repair<'_> {
             put_bytes_field(out, known.number, &[]);
             return Ok(());
         }
-        if child.role.is_item()
-            && let Some(items) = clean_items(child, value, self.limits)
-        {
+        let clean = match child.role.is_item() {
+            true => clean_items(child, value, self.limits),
+            false => None,
+        };
+        if let Some(items) = clean {
             self.items += items;
             state.kept = true;
             out.extend_from_slice(raw);
@@ -305,7 +310,10 @@ impl Repair<'_> {
         if text.len() > max_bytes {
             self.note(reason);
         }
-        let end = text.floor_char_boundary(max_bytes);
+        let mut end = max_bytes.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
         put_bytes_field(out, known.number, &text.as_bytes()[..end]);
     }
 
@@ -380,5 +388,9 @@ fn raise_count(out: &mut Vec<u8>, start: usize, number: u32, more: u64) {
             out.extend_from_slice(field.raw);
         }
     }
-    put_varint_field(out, number, count.saturating_add(more).min(u64::from(u32::MAX)));
+    put_varint_field(
+        out,
+        number,
+        count.saturating_add(more).min(u64::from(u32::MAX)),
+    );
 }

@@ -260,15 +260,10 @@ pub static ANY_VALUE: Message = message(
     ],
 );
 
-static ARRAY_VALUE: Message = message(
-    Role::Plain,
-    &[many(1, "values", Kind::Message(&ANY_VALUE))],
-);
+static ARRAY_VALUE: Message = message(Role::Plain, &[many(1, "values", Kind::Message(&ANY_VALUE))]);
 
-static KEY_VALUE_LIST: Message = message(
-    Role::Plain,
-    &[many(1, "values", Kind::Message(&KEY_VALUE))],
-);
+static KEY_VALUE_LIST: Message =
+    message(Role::Plain, &[many(1, "values", Kind::Message(&KEY_VALUE))]);
 
 static SCOPE: Message = message(
     Role::Plain,
@@ -370,10 +365,7 @@ static LINK: Message = message(
 
 static STATUS: Message = message(
     Role::Plain,
-    &[
-        one(2, "message", Kind::String),
-        one(3, "code", Kind::Enum),
-    ],
+    &[one(2, "message", Kind::String), one(3, "code", Kind::Enum)],
 );
 
 // --- metrics
