@@ -55,8 +55,8 @@ def from_trusted(signal: str, data: bytes) -> Batch:
 
 class Limits:
     """Bounds of what a sender may put into one item. What is over is cut or left out and counted, never a reason to
-    lose the item: nesting of values (1 is a plain value; over 32 counts as 32, or other protobuf readers could not
-    follow), attributes of one list, bytes of a key, bytes of any other text or bytes value."""
+    lose the item: nesting of values (a plain value is 1 deep, those in a list 2; over 32 counts as 32, or other
+    protobuf readers could not follow), attributes of one list, bytes of a key, bytes of any other text or bytes value."""
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ impl Check<'_> {
     #[inline]
     fn child(&mut self, child: &'static Message, value: &[u8], depth: usize) -> Option<()> {
         let depth = depth + child.nests();
-        (depth <= self.limits.max_depth).then_some(())?;
+        (!self.limits.is_too_deep(child, depth)).then_some(())?;
         self.message(child, value, depth)
     }
 
@@ -79,8 +79,7 @@ impl Check<'_> {
         let whole = key_length < 0x80
             && length < 0x80
             && usize::from(length) == tail.len() + 2
-            && key.len() <= self.limits.max_key_bytes
-            && self.limits.max_depth > 0;
+            && key.len() <= self.limits.max_key_bytes;
         whole
             && is_ascii(key)
             && match kind {

@@ -12,7 +12,7 @@ use crate::findings::{Reason, Tally};
 use crate::json_text::{Fault, Result, Text, is_number};
 use crate::limits::Limits;
 use crate::schema::{Field, Kind, LEGACY_LIBRARY_NAMES, Message, Presence, Role};
-use crate::wire::{put_bytes_field, put_message, put_tag, put_varint, try_put_message};
+use crate::wire::{put_bytes_field, put_tag, put_varint, try_put_message};
 
 /// Stands for an id that is not hex: its length is wrong, so the checks reject the item that has it.
 const NO_ID: &[u8] = &[0xff];
@@ -25,7 +25,7 @@ pub fn read(
 ) -> std::result::Result<(Vec<u8>, Tally), String> {
     let mut reader = Reader {
         text: Text::new(text),
-        max_depth: limits.max_depth,
+        limits,
         path: Vec::new(),
         tally: Tally::default(),
     };
@@ -46,7 +46,7 @@ pub fn read(
 
 struct Reader<'a> {
     text: Text<'a>,
-    max_depth: usize,
+    limits: &'a Limits,
     /// The fields that lead to where the reader stands, with the place in a repeated one.
     path: Vec<(&'static Field, usize)>,
     tally: Tally,
@@ -170,9 +170,8 @@ impl<'a> Reader<'a> {
         match field.kind {
             Kind::Message(child) => {
                 let depth = depth + child.nests();
-                if depth > self.max_depth {
+                if self.limits.is_too_deep(child, depth) {
                     self.tally.add(Reason::TooDeep);
-                    put_message(out, field.number, |_| {});
                     return self.text.skip();
                 }
                 try_put_message(out, field.number, |out| self.message(child, depth, out))
@@ -189,6 +188,7 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             Kind::Bytes => {
+                self.text.peek();
                 let at = self.text.position();
                 let text = self.text.string()?;
                 let Some(bytes) = from_base64(&text) else {

@@ -252,9 +252,8 @@ impl Repair<'_> {
             }
         }
         let depth = depth + child.nests();
-        if depth > self.limits.max_depth {
+        if self.limits.is_too_deep(child, depth) {
             self.note(Reason::TooDeep);
-            put_bytes_field(out, known.number, &[]);
             return Ok(());
         }
         let clean = match child.role.is_item() {

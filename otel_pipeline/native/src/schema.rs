@@ -69,7 +69,8 @@ pub enum Role {
     Metric,
     DataPoint,
     Exemplar,
-    AnyValue,
+    /// A list or map inside a value.
+    Collection,
 }
 
 impl Role {
@@ -102,11 +103,11 @@ impl Message {
         self.fields.get(usize::from(place).wrapping_sub(1))
     }
 
-    /// How much deeper the values in this message lie than those around it; see `Limits.max_depth`.
+    /// How much deeper the values in this message lie than those around it; see `Limits::is_too_deep`.
     /// An exemplar counts, because it lies two messages deeper in a request than other holders of attributes.
     #[inline]
     pub fn nests(&self) -> usize {
-        usize::from(matches!(self.role, Role::AnyValue | Role::Exemplar))
+        usize::from(matches!(self.role, Role::Collection | Role::Exemplar))
     }
 
     pub fn by_number(&self, number: u32) -> Option<&'static Field> {
@@ -247,7 +248,7 @@ pub static KEY_VALUE: Message = message(
 );
 
 pub static ANY_VALUE: Message = message(
-    Role::AnyValue,
+    Role::Plain,
     &[
         oneof(1, "stringValue", Kind::String),
         oneof(2, "boolValue", Kind::Bool),
@@ -260,10 +261,13 @@ pub static ANY_VALUE: Message = message(
     ],
 );
 
-static ARRAY_VALUE: Message = message(Role::Plain, &[many(1, "values", Kind::Message(&ANY_VALUE))]);
+static ARRAY_VALUE: Message = message(
+    Role::Collection,
+    &[many(1, "values", Kind::Message(&ANY_VALUE))],
+);
 
 static KEY_VALUE_LIST: Message =
-    message(Role::Plain, &[many(1, "values", Kind::Message(&KEY_VALUE))]);
+    message(Role::Collection, &[many(1, "values", Kind::Message(&KEY_VALUE))]);
 
 static SCOPE: Message = message(
     Role::Plain,
