@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.internal.encoder import _VarintBytes
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -69,7 +68,7 @@ def ids(draw: st.DrawFn, length: int, required: bool) -> bytes:
 
 
 @st.composite
-def messages(draw: st.DrawFn, descriptor: Descriptor, into: Message, depth: int = 0) -> Message:
+def messages(draw: st.DrawFn, descriptor: Any, into: Message, depth: int = 0) -> Message:
     """Fills `into`: all fields of the upper levels, some of the lower ones, nothing below depth 12."""
     for field in descriptor.fields:
         if field.name in IDS:
@@ -122,6 +121,12 @@ def reference_scalar(field: FieldDescriptor, value: Any) -> Any:
     if field.type == F.TYPE_DOUBLE and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes([number])
+    return bytes([number & 0x7F | 0x80]) + varint(number >> 7)
 
 
 def canonical(message: Message) -> bytes:
@@ -187,14 +192,15 @@ def test_to_json_writes_what_the_reference_writes_and_reads_back_the_same(signal
 @given(data=st.data())
 def test_messages_split_over_several_fields_are_joined(signal: str, level: int, data: st.DataObject) -> None:
     """protobuf joins the fields of two encodings of a message, at whatever level: request, resource, scope or item."""
-    descriptor, numbers = REQUESTS[signal].DESCRIPTOR, []
+    descriptor: Any = REQUESTS[signal].DESCRIPTOR
+    numbers: list[int] = []
     for _ in range(level):
         field = next(field for field in descriptor.fields if field.is_repeated and field.message_type is not None)
         descriptor, numbers = field.message_type, [field.number, *numbers]
     kind = GetMessageClass(descriptor)
     body = b"".join(canonical(data.draw(messages(descriptor, kind(), level))) for _ in range(2))
     for number in numbers:
-        body = bytes([number << 3 | 2]) + _VarintBytes(len(body)) + body
+        body = bytes([number << 3 | 2]) + varint(len(body)) + body
     batch, findings = pdata.decode(signal, body, False, LIMITS)
     assert findings is None
     assert batch.data is body

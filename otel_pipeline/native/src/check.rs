@@ -22,7 +22,7 @@ impl Check<'_> {
     fn message(&mut self, message: &'static Message, body: &[u8], depth: usize) -> Option<()> {
         let mut rest = body;
         let mut attributes = 0;
-        let mut ids: [&[u8]; 3] = [&[]; 3];
+        let mut ids = 0;
         while !rest.is_empty() {
             let (tag, tail) = tag(rest)?;
             let Some(field) = message.by_tag(tag) else {
@@ -46,7 +46,8 @@ impl Check<'_> {
                 }
                 Kind::Id(id) => {
                     let (value, rest) = take(tail)?;
-                    ids[id as usize] = value;
+                    id_fits(message.role, id, value).then_some(())?;
+                    ids |= 1 << id as u8;
                     rest
                 }
                 _ => number(field, tail)?,
@@ -98,29 +99,12 @@ impl Check<'_> {
             }
     }
 
-    /// What a message must hold beyond well-formed fields.
+    /// Counts items, and sees that a span or link has its ids: `ids` has a bit for each id that was there.
     #[inline]
-    fn role(&mut self, role: Role, ids: [&[u8]; 3]) -> Option<()> {
-        let [trace, span, parent] = ids;
-        let clean = match role {
-            Role::Span => {
-                self.items += 1;
-                is_set(trace, Id::Trace)
-                    && is_set(span, Id::Span)
-                    && (parent.is_empty() || is_set(parent, Id::Parent))
-            }
-            Role::Link => is_set(trace, Id::Trace) && is_set(span, Id::Span),
-            Role::LogRecord | Role::Exemplar => {
-                self.items += u64::from(role == Role::LogRecord);
-                has_length(trace, Id::Trace) && has_length(span, Id::Span)
-            }
-            Role::DataPoint => {
-                self.items += 1;
-                true
-            }
-            _ => true,
-        };
-        clean.then_some(())
+    fn role(&mut self, role: Role, ids: u8) -> Option<()> {
+        self.items += u64::from(role.counts());
+        let complete = !role.needs_ids() || ids & NEEDED_IDS == NEEDED_IDS;
+        complete.then_some(())
     }
 
     #[inline]
@@ -144,22 +128,21 @@ impl Check<'_> {
     }
 }
 
-/// True for an id of the right length that is not all zero.
-#[inline]
-pub fn is_set(bytes: &[u8], id: Id) -> bool {
-    match id {
-        Id::Trace => matches!(<[u8; 16]>::try_from(bytes), Ok(id) if u128::from_ne_bytes(id) != 0),
-        Id::Span | Id::Parent => {
-            matches!(<[u8; 8]>::try_from(bytes), Ok(id) if u64::from_ne_bytes(id) != 0)
-        }
-    }
-}
+const NEEDED_IDS: u8 = 1 << Id::Trace as u8 | 1 << Id::Span as u8;
 
-/// True for an id of the right length, or none.
+/// Whether a message of this role can hold this id. A parent may be empty but not zero, so that a root is easy to tell;
+/// log records and exemplars may be outside of any trace.
 #[inline]
-pub fn has_length(bytes: &[u8], id: Id) -> bool {
-    let length = if id == Id::Trace { 16 } else { 8 };
-    bytes.is_empty() || bytes.len() == length
+pub fn id_fits(role: Role, id: Id, value: &[u8]) -> bool {
+    let is_set = match id {
+        Id::Trace => matches!(<[u8; 16]>::try_from(value), Ok(id) if u128::from_ne_bytes(id) != 0),
+        _ => matches!(<[u8; 8]>::try_from(value), Ok(id) if u64::from_ne_bytes(id) != 0),
+    };
+    is_set
+        || match role {
+            Role::Span | Role::Link => id == Id::Parent && value.is_empty(),
+            _ => value.is_empty() || value.len() == if id == Id::Trace { 16 } else { 8 },
+        }
 }
 
 /// True where a value of a repeated number stands by itself, which readers must accept.
@@ -236,8 +219,10 @@ fn varint(rest: &[u8]) -> Option<(u64, &[u8])> {
 /// The value of a length-delimited field, and what follows it.
 #[inline]
 fn take(tail: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = varint(tail)?;
-    rest.split_at_checked(usize::try_from(length).ok()?)
+    match *tail {
+        [length, ref rest @ ..] if length < 0x80 => rest.split_at_checked(usize::from(length)),
+        _ => wire::delimited(tail).ok(),
+    }
 }
 
 #[inline]

@@ -48,7 +48,7 @@ struct Reader<'a> {
     text: Text<'a>,
     limits: &'a Limits,
     /// The fields that lead to where the reader stands, with the place in a repeated one.
-    path: Vec<(&'static Field, usize)>,
+    path: Vec<(&'static Field, Option<usize>)>,
     tally: Tally,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
                 text.push('.');
             }
             text.push_str(field.name);
-            if field.repeated {
+            if let Some(place) = place {
                 text.push_str(&format!("[{place}]"));
             }
         }
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
                     let again = seen & 1 << place != 0;
                     seen |= 1 << place;
                     likely = place + 1;
-                    self.path.push((field, 0));
+                    self.path.push((field, None));
                     self.field(field, again, depth, out)?;
                     self.path.pop();
                 }
@@ -149,15 +149,16 @@ impl<'a> Reader<'a> {
 
     /// Calls `element` for each, the path pointing at it; the list has been opened and is not empty.
     fn elements(&mut self, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
-        loop {
+        for place in 0.. {
+            if let Some(step) = self.path.last_mut() {
+                step.1 = Some(place);
+            }
             element(self)?;
             if !self.text.more(b']')? {
-                return Ok(());
-            }
-            if let Some((_, place)) = self.path.last_mut() {
-                *place += 1;
+                break;
             }
         }
+        Ok(())
     }
 
     fn value(

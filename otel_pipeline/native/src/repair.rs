@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::check::{clean_items, has_length, is_packed_content, is_set, is_unpacked, wire_type};
+use crate::check::{clean_items, id_fits, is_packed_content, is_unpacked, wire_type};
 use crate::findings::{Reason, Tally};
 use crate::limits::Limits;
 use crate::schema::{Field, Id, Kind, LEGACY_LIBRARY, Message, Role, snake_case};
@@ -88,8 +88,8 @@ struct Repair<'l> {
 #[derive(Default)]
 struct State {
     attributes: usize,
-    /// By id: what is wrong with it. A later field of the same id replaces an earlier one.
-    ids: [Option<Reason>; 3],
+    /// The first id that is wrong, and which ids there are.
+    bad_id: Option<Reason>,
     seen: [bool; 3],
     /// Items, or scopes with items, that were kept and left out.
     kept: bool,
@@ -166,29 +166,18 @@ impl Repair<'_> {
         Ok(self.verdict(message.role, &state))
     }
 
-    /// Judges a message after its fields. The ids of a span must be there; a log record may go without.
+    /// Judges a message after its fields.
     fn verdict(&mut self, role: Role, state: &State) -> Verdict {
-        let missing = |id: Id, reason| (!state.seen[id as usize]).then_some(reason);
-        let [trace, span, parent] = state.ids;
-        let reason = match role {
-            Role::Span => trace
-                .or(missing(Id::Trace, Reason::InvalidTraceId))
-                .or(span)
-                .or(missing(Id::Span, Reason::InvalidSpanId))
-                .or(parent),
-            Role::Link => trace
-                .or(span)
-                .or(missing(Id::Trace, Reason::InvalidLink))
-                .or(missing(Id::Span, Reason::InvalidLink)),
-            Role::LogRecord => trace.or(span),
-            _ => None,
+        let missing = |id: Id| {
+            let missing = role.needs_ids() && !state.seen[id as usize];
+            missing.then(|| bad_id(role, id))
         };
+        let reason = state.bad_id.or(missing(Id::Trace)).or(missing(Id::Span));
         match reason {
             Some(reason) => Verdict::LeaveOut(reason),
             None if role.holds_items() && state.lost && !state.kept => Verdict::Emptied,
             None => {
-                let counts = matches!(role, Role::Span | Role::LogRecord | Role::DataPoint);
-                self.items += u64::from(counts);
+                self.items += u64::from(role.counts());
                 Verdict::Keep
             }
         }
@@ -326,7 +315,8 @@ impl Repair<'_> {
         }
     }
 
-    /// Remembers whether an id is in order; leaves it out where its message can do without.
+    /// Remembers a bad id, or leaves it out where its message can do without. One bad id among several of a kind is
+    /// enough: other readers may stop at it.
     fn id(
         &mut self,
         role: Role,
@@ -336,32 +326,25 @@ impl Repair<'_> {
         state: &mut State,
         out: &mut Vec<u8>,
     ) {
-        let fits = match role {
-            Role::LogRecord | Role::Exemplar => has_length(value, id),
-            _ if id == Id::Parent => value.is_empty() || is_set(value, id),
-            _ => is_set(value, id),
-        };
         state.seen[id as usize] = true;
-        state.ids[id as usize] = None;
-        if fits {
-            return out.extend_from_slice(raw);
-        }
-        match role {
-            Role::Exemplar => self.note(Reason::InvalidExemplarId),
-            Role::Link => state.ids[id as usize] = Some(Reason::InvalidLink),
-            _ if id == Id::Parent && value.iter().all(|byte| *byte == 0) => {
-                self.note(Reason::ZeroParentSpanId);
-            }
-            _ => state.ids[id as usize] = Some(id_reason(id)),
+        if id_fits(role, id, value) {
+            out.extend_from_slice(raw);
+        } else if role == Role::Exemplar {
+            self.note(Reason::InvalidExemplarId);
+        } else if id == Id::Parent && value.iter().all(|byte| *byte == 0) {
+            self.note(Reason::ZeroParentSpanId);
+        } else {
+            state.bad_id.get_or_insert(bad_id(role, id));
         }
     }
 }
 
-fn id_reason(id: Id) -> Reason {
-    match id {
-        Id::Trace => Reason::InvalidTraceId,
-        Id::Span => Reason::InvalidSpanId,
-        Id::Parent => Reason::InvalidParentSpanId,
+fn bad_id(role: Role, id: Id) -> Reason {
+    match (role, id) {
+        (Role::Link, _) => Reason::InvalidLink,
+        (_, Id::Trace) => Reason::InvalidTraceId,
+        (_, Id::Span) => Reason::InvalidSpanId,
+        (_, Id::Parent) => Reason::InvalidParentSpanId,
     }
 }
 

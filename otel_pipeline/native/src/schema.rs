@@ -79,6 +79,18 @@ impl Role {
         matches!(self, Role::Span | Role::LogRecord | Role::Metric)
     }
 
+    /// True for spans, data points and log records.
+    #[inline]
+    pub fn counts(self) -> bool {
+        matches!(self, Role::Span | Role::LogRecord | Role::DataPoint)
+    }
+
+    /// True for what is nothing without its trace and span id.
+    #[inline]
+    pub fn needs_ids(self) -> bool {
+        matches!(self, Role::Span | Role::Link)
+    }
+
     /// True for what is pointless once all its items are gone.
     pub fn holds_items(self) -> bool {
         matches!(self, Role::ResourceItems | Role::ScopeItems)
@@ -266,8 +278,10 @@ static ARRAY_VALUE: Message = message(
     &[many(1, "values", Kind::Message(&ANY_VALUE))],
 );
 
-static KEY_VALUE_LIST: Message =
-    message(Role::Collection, &[many(1, "values", Kind::Message(&KEY_VALUE))]);
+static KEY_VALUE_LIST: Message = message(
+    Role::Collection,
+    &[many(1, "values", Kind::Message(&KEY_VALUE))],
+);
 
 static SCOPE: Message = message(
     Role::Plain,

@@ -15,7 +15,7 @@ impl std::fmt::Display for WireError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Truncated => write!(out, "truncated message"),
-            Self::VarintTooLong => write!(out, "varint longer than 10 bytes"),
+            Self::VarintTooLong => write!(out, "varint too long"),
             Self::BadWireType(wire_type) => write!(out, "unsupported wire type {wire_type}"),
             Self::ZeroField => write!(out, "field number 0 or above the protobuf limit"),
         }
@@ -33,7 +33,8 @@ pub enum Value<'a> {
     Fixed64(u64),
     Bytes(&'a [u8]),
     Fixed32(u32),
-    /// A deprecated group (wire types 3 and 4), its delimiters left out: carried, never read.
+    /// A deprecated group (wire types 3 and 4), its delimiters left out: carried, never read. Groups in groups are not
+    /// accepted: no OTLP message has any, and other readers stop at 100 nested messages.
     Group(&'a [u8]),
 }
 
@@ -66,6 +67,9 @@ pub struct Field<'a> {
     /// Tag, length and value as they stand in the message.
     pub raw: &'a [u8],
 }
+
+/// Bytes of the longest tag or length: both are 32-bit numbers, and other readers accept no more.
+const SHORT: usize = 5;
 
 /// Iterates over the fields of one message; stops after the first error.
 pub struct Fields<'a> {
@@ -104,8 +108,7 @@ impl<'a> Fields<'a> {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
-                let length = self.varint()?;
-                let length = usize::try_from(length).map_err(|_| WireError::Truncated)?;
+                let length = self.length()?;
                 Value::Bytes(self.take(length)?)
             }
             3 => self.group(number)?,
@@ -121,7 +124,7 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn tag(&mut self) -> Result<(u32, u8)> {
-        let tag = self.varint()?;
+        let tag = self.varint_of(SHORT)?;
         let number = tag >> 3;
         if number == 0 || number > 0x1FFF_FFFF {
             return Err(WireError::ZeroField);
@@ -129,10 +132,14 @@ impl<'a> Fields<'a> {
         Ok((number as u32, (tag & 7) as u8))
     }
 
-    /// Skips a group up to its end tag; nested groups are counted, not recursed into.
+    #[inline]
+    fn length(&mut self) -> Result<usize> {
+        usize::try_from(self.varint_of(SHORT)?).map_err(|_| WireError::Truncated)
+    }
+
+    /// Skips a group up to its end tag.
     fn group(&mut self, number: u32) -> Result<Value<'a>> {
         let start = self.at;
-        let mut open = vec![number];
         loop {
             let before = self.at;
             let (inner, wire_type) = self.tag()?;
@@ -140,19 +147,10 @@ impl<'a> Fields<'a> {
                 0 => drop(self.varint()?),
                 1 => drop(self.take(8)?),
                 2 => {
-                    let length =
-                        usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
+                    let length = self.length()?;
                     self.take(length)?;
                 }
-                3 => open.push(inner),
-                4 => {
-                    if open.pop() != Some(inner) {
-                        return Err(WireError::BadWireType(4));
-                    }
-                    if open.is_empty() {
-                        return Ok(Value::Group(&self.message[start..before]));
-                    }
-                }
+                4 if inner == number => return Ok(Value::Group(&self.message[start..before])),
                 5 => drop(self.take(4)?),
                 other => return Err(WireError::BadWireType(other)),
             }
@@ -161,19 +159,25 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn varint(&mut self) -> Result<u64> {
+        self.varint_of(10)
+    }
+
+    /// A varint of at most `max_bytes` bytes.
+    #[inline]
+    fn varint_of(&mut self, max_bytes: usize) -> Result<u64> {
         let bytes = &self.message[self.at..];
         match bytes.first() {
             Some(&byte) if byte < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(byte))
             }
-            _ => self.long_varint(),
+            _ => self.long_varint(max_bytes),
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64> {
+    fn long_varint(&mut self, max_bytes: usize) -> Result<u64> {
         let mut value = 0u64;
-        for shift in 0..10 {
+        for shift in 0..max_bytes {
             let byte = *self
                 .message
                 .get(self.at + shift)
@@ -209,6 +213,15 @@ pub fn varint(bytes: &[u8]) -> Result<(u64, &[u8])> {
     let mut reader = fields(bytes);
     let value = reader.varint()?;
     Ok((value, &bytes[reader.at..]))
+}
+
+/// The value of a length-delimited field, from its length on, and what follows it.
+#[inline]
+pub fn delimited(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let mut reader = fields(bytes);
+    let length = reader.length()?;
+    let rest = &bytes[reader.at..];
+    rest.split_at_checked(length).ok_or(WireError::Truncated)
 }
 
 /// The bytes a varint takes.
