@@ -6,6 +6,7 @@ use std::io::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::check::wire_type;
 use crate::json_text::plain_length;
 use crate::schema::{Field, Kind, Message, Presence};
 use crate::wire::{self, Value, fields};
@@ -62,7 +63,10 @@ impl<'a> Writer<'a> {
                 .fields
                 .iter()
                 .position(|known| known.number == field.number);
-            let Some(place) = known else { continue };
+            let Some(place) = known.filter(|place| fits(&message.fields[*place], field.value))
+            else {
+                continue;
+            };
             if is_oneof(place) && self.values[base..].iter().any(|value| is_oneof(value.0)) {
                 let other = |value: &(usize, Value<'_>)| is_oneof(value.0) && value.0 != place;
                 let kept: Vec<_> = self
@@ -216,6 +220,12 @@ fn close(out: &mut Vec<u8>, bracket: u8) {
         Some(last) if *last == b',' => *last = bracket,
         _ => out.push(bracket),
     }
+}
+
+/// Whether a value has a wire type that its field can have.
+fn fits(field: &Field, value: Value<'_>) -> bool {
+    let wire_type = wire_type(value);
+    wire_type == field.kind.wire_type() || field.is_packed() && wire_type == 2
 }
 
 fn bool_name(value: bool) -> &'static [u8] {

@@ -84,9 +84,11 @@ struct Repair<'l> {
     tally: Tally,
 }
 
-/// What is known of the message that is being rewritten.
-#[derive(Default)]
-struct State {
+/// The message that is being rewritten, and what is known of it.
+struct Frame {
+    message: &'static Message,
+    /// How many lists and maps are around it; see `Limits::is_too_deep`.
+    depth: usize,
     attributes: usize,
     /// The first id that is wrong, and which ids there are.
     bad_id: Option<Reason>,
@@ -98,7 +100,20 @@ struct State {
     left_out: Vec<(u32, u64)>,
 }
 
-impl State {
+impl Frame {
+    fn new(message: &'static Message, depth: usize) -> Self {
+        Self {
+            message,
+            depth,
+            attributes: 0,
+            bad_id: None,
+            seen: [false; 3],
+            kept: false,
+            lost: false,
+            left_out: Vec::new(),
+        }
+    }
+
     fn leave_out(&mut self, list: &Field) {
         if list.dropped_count == 0 {
             return;
@@ -140,7 +155,7 @@ impl Repair<'_> {
         out: &mut Vec<u8>,
     ) -> Result<Verdict, Flaw> {
         let start = out.len();
-        let mut state = State::default();
+        let mut frame = Frame::new(message, depth);
         let mut places = [0; 17];
         for field in fields(body) {
             let field = field?;
@@ -149,7 +164,7 @@ impl Repair<'_> {
                     let place = &mut places[known.number as usize];
                     self.path.push((known, *place));
                     *place += 1;
-                    self.field(message, known, &field, depth, &mut state, out)?;
+                    self.field(&mut frame, known, &field, out)?;
                     self.path.pop();
                 }
                 None => {
@@ -160,22 +175,23 @@ impl Repair<'_> {
                 }
             }
         }
-        for (number, count) in &state.left_out {
+        for (number, count) in &frame.left_out {
             raise_count(out, start, *number, *count);
         }
-        Ok(self.verdict(message.role, &state))
+        Ok(self.verdict(&frame))
     }
 
     /// Judges a message after its fields.
-    fn verdict(&mut self, role: Role, state: &State) -> Verdict {
+    fn verdict(&mut self, frame: &Frame) -> Verdict {
+        let role = frame.message.role;
         let missing = |id: Id| {
-            let missing = role.needs_ids() && !state.seen[id as usize];
+            let missing = role.needs_ids() && !frame.seen[id as usize];
             missing.then(|| bad_id(role, id))
         };
-        let reason = state.bad_id.or(missing(Id::Trace)).or(missing(Id::Span));
+        let reason = frame.bad_id.or(missing(Id::Trace)).or(missing(Id::Span));
         match reason {
             Some(reason) => Verdict::LeaveOut(reason),
-            None if role.holds_items() && state.lost && !state.kept => Verdict::Emptied,
+            None if role.holds_items() && frame.lost && !frame.kept => Verdict::Emptied,
             None => {
                 self.items += u64::from(role.counts());
                 Verdict::Keep
@@ -185,62 +201,49 @@ impl Repair<'_> {
 
     fn field(
         &mut self,
-        message: &'static Message,
+        frame: &mut Frame,
         known: &'static Field,
         field: &wire::Field<'_>,
-        depth: usize,
-        state: &mut State,
         out: &mut Vec<u8>,
     ) -> Result<(), Flaw> {
         let Value::Bytes(value) = field.value else {
             return number(known, field, out);
         };
         match known.kind {
-            Kind::Message(child) => self.child(child, known, field.raw, value, depth, state, out),
-            Kind::String | Kind::Key => {
-                self.text(known, field.raw, value, out);
-                Ok(())
+            Kind::Message(child) => return self.child(frame, known, child, field.raw, value, out),
+            Kind::String | Kind::Key => self.text(known, field.raw, value, out),
+            Kind::Bytes => self.bytes(field, value, out),
+            Kind::Id(id) => self.id(frame, id, field.raw, value, out),
+            _ if !known.repeated => {
+                return Err(Flaw::WireType {
+                    found: 2,
+                    expected: known.kind.wire_type(),
+                });
             }
-            Kind::Bytes => {
-                self.bytes(field, value, out);
-                Ok(())
-            }
-            Kind::Id(id) => {
-                self.id(message.role, id, field.raw, value, state, out);
-                Ok(())
-            }
-            _ if !known.repeated => Err(Flaw::WireType {
-                found: 2,
-                expected: known.kind.wire_type(),
-            }),
-            _ if is_packed_content(known, value) => {
-                out.extend_from_slice(field.raw);
-                Ok(())
-            }
-            _ => Err(Flaw::PackedContent),
+            _ if is_packed_content(known, value) => out.extend_from_slice(field.raw),
+            _ => return Err(Flaw::PackedContent),
         }
+        Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn child(
         &mut self,
-        child: &'static Message,
+        frame: &mut Frame,
         known: &'static Field,
+        child: &'static Message,
         raw: &[u8],
         value: &[u8],
-        depth: usize,
-        state: &mut State,
         out: &mut Vec<u8>,
     ) -> Result<(), Flaw> {
         if known.is_attributes {
-            state.attributes += 1;
-            if state.attributes > self.limits.max_attributes {
+            frame.attributes += 1;
+            if frame.attributes > self.limits.max_attributes {
                 self.note(Reason::AttributeDropped);
-                state.leave_out(known);
+                frame.leave_out(known);
                 return Ok(());
             }
         }
-        let depth = depth + child.nests();
+        let depth = frame.depth + child.nests();
         if self.limits.is_too_deep(child, depth) {
             self.note(Reason::TooDeep);
             return Ok(());
@@ -251,7 +254,7 @@ impl Repair<'_> {
         };
         if let Some(items) = clean {
             self.items += items;
-            state.kept = true;
+            frame.kept = true;
             out.extend_from_slice(raw);
             return Ok(());
         }
@@ -262,18 +265,18 @@ impl Repair<'_> {
             Ok::<_, Flaw>(())
         })?;
         match verdict {
-            Verdict::Keep => state.kept |= known.repeated,
+            Verdict::Keep => frame.kept |= known.repeated,
             Verdict::Emptied => {
                 out.truncate(at);
-                state.lost = true;
+                frame.lost = true;
             }
             Verdict::LeaveOut(reason) => {
                 out.truncate(at);
                 self.tally = before;
                 self.note(reason);
                 self.tally.rejected += u64::from(child.role.is_item());
-                state.lost = true;
-                state.leave_out(known);
+                frame.lost = true;
+                frame.leave_out(known);
             }
         }
         Ok(())
@@ -317,16 +320,9 @@ impl Repair<'_> {
 
     /// Remembers a bad id, or leaves it out where its message can do without. One bad id among several of a kind is
     /// enough: other readers may stop at it.
-    fn id(
-        &mut self,
-        role: Role,
-        id: Id,
-        raw: &[u8],
-        value: &[u8],
-        state: &mut State,
-        out: &mut Vec<u8>,
-    ) {
-        state.seen[id as usize] = true;
+    fn id(&mut self, frame: &mut Frame, id: Id, raw: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        let role = frame.message.role;
+        frame.seen[id as usize] = true;
         if id_fits(role, id, value) {
             out.extend_from_slice(raw);
         } else if role == Role::Exemplar {
@@ -334,7 +330,7 @@ impl Repair<'_> {
         } else if id == Id::Parent && value.iter().all(|byte| *byte == 0) {
             self.note(Reason::ZeroParentSpanId);
         } else {
-            state.bad_id.get_or_insert(bad_id(role, id));
+            frame.bad_id.get_or_insert(bad_id(role, id));
         }
     }
 }
