@@ -56,7 +56,7 @@ def from_trusted(signal: str, data: bytes) -> Batch:
 class Limits:
     """Bounds of what a sender may put into one item. What is over is cut or left out and counted, never a reason to
     lose the item: nesting of values (a plain value is 1 deep, those in a list 2; over 32 counts as 32, or other
-    protobuf readers could not follow), attributes of one list, bytes of a key, bytes of any other text or bytes value."""
+    protobuf readers could not follow), attributes of one list, bytes of a key, bytes of any other text or bytes."""
 
     def __init__(
         self,
@@ -89,8 +89,8 @@ class Findings:
 def decode(signal: str, body: bytes, json: bool, limits: Limits) -> tuple[Batch, Findings | None]:
     """A checked batch of a received request; Findings where anything was rejected or repaired.
 
-    `json` says that `body` is OTLP/JSON. A clean protobuf body is kept as it is, without a copy. In the batch every text
-    is UTF-8, ids have their length, and a span's parent id is either empty or not zero.
+    `json` says that `body` is OTLP/JSON. A clean protobuf body is kept as it is, without a copy. In the batch every
+    text is UTF-8, ids have their length, and a span's parent id is either empty or not zero.
     Raises errors.DecodeError where the body as a whole cannot be read; it says where and why.
     """
 

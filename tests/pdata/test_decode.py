@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_pipeline import pdata
 from otel_pipeline.errors import DecodeError
-from otel_pipeline.testing import attributes, make_span, make_traces, to_message
+from otel_pipeline.testing import attributes, make_span, make_traces
 
 UNKNOWN = b"\xfa\x07\x03new"
 """Field 127, which no OTLP message has yet."""
@@ -52,7 +52,7 @@ def decode(
 
 
 def only_span(batch: pdata.Batch) -> Span:
-    (span,) = to_message(batch).resource_spans[0].scope_spans[0].spans
+    (span,) = pdata.to_proto(batch).resource_spans[0].scope_spans[0].spans
     return span  # type: ignore[no-any-return]
 
 
@@ -110,7 +110,7 @@ def test_numbers_may_be_packed_or_not() -> None:
     batch, counts, _ = decode(body, "metrics")
     assert batch.data is body
     assert (batch.items, counts) == (1, {})
-    point = to_message(batch).resource_metrics[0].scope_metrics[0].metrics[0].histogram.data_points[0]
+    point = pdata.to_proto(batch).resource_metrics[0].scope_metrics[0].metrics[0].histogram.data_points[0]
     assert list(point.bucket_counts) == [1, 2, 0, 7]
 
 
@@ -238,7 +238,7 @@ def test_exemplar_loses_ids_of_wrong_length_only() -> None:
     point.exemplars.add(trace_id=b"t", span_id=b"s" * 8)
     batch, counts, rejected = decode(with_place(metric.SerializeToString(), 1, 2, 2), "metrics")
     assert (counts, rejected, batch.items) == ({"invalid_exemplar_id": 2}, 0, 1)
-    exemplars = to_message(batch).resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points[0].exemplars
+    exemplars = pdata.to_proto(batch).resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points[0].exemplars
     assert [(e.trace_id, e.span_id) for e in exemplars] == [(b"t" * 16, b""), (b"", b"s" * 8)]
 
 
@@ -327,19 +327,19 @@ def test_attributes_over_the_limit_are_left_out_and_counted_where_the_message_ca
     for count, holder in enumerate(holders):
         del holder.attributes[5:]
         holder.dropped_attributes_count = count + 2
-    assert to_message(batch) == request
+    assert pdata.to_proto(batch) == request
     assert counts == {"attribute_dropped": 10}
 
 
 def test_log_record_and_data_point_attributes_are_bounded() -> None:
     many = attributes({f"k{n}": n for n in range(200)})
     batch, counts, _ = decode(logs_request(LogRecord(attributes=many)), "logs")
-    (record,) = to_message(batch).resource_logs[0].scope_logs[0].log_records
+    (record,) = pdata.to_proto(batch).resource_logs[0].scope_logs[0].log_records
     assert (len(record.attributes), record.dropped_attributes_count, counts) == (128, 72, {"attribute_dropped": 72})
     metric = Metric()
     metric.sum.data_points.add(attributes=many)
     batch, counts, _ = decode(with_place(metric.SerializeToString(), 1, 2, 2), "metrics")
-    (point,) = to_message(batch).resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points
+    (point,) = pdata.to_proto(batch).resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points
     assert (len(point.attributes), counts) == (128, {"attribute_dropped": 72})
 
 
@@ -376,7 +376,7 @@ def test_nesting_in_an_exemplar_can_still_be_read(maps: bool) -> None:
     attribute = field(7, field(2, nested(60, maps=maps)))
     batch, counts, _ = decode(with_place(field(5, attribute), 1, 2, 2, 5, 1), "metrics")
     assert counts == {"too_deep": 1}
-    assert to_message(batch).resource_metrics
+    assert pdata.to_proto(batch).resource_metrics
 
 
 def test_hostile_nesting_takes_no_stack_and_little_time() -> None:

@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_pipeline import pdata
 from otel_pipeline.errors import DecodeError
-from otel_pipeline.testing import make_span, make_traces, to_message
+from otel_pipeline.testing import make_span, make_traces
 
 LIMITS = pdata.Limits()
 TRACE_ID, SPAN_ID = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
@@ -39,7 +39,7 @@ def read_span(members: str) -> Span:
     """The one span of a request with these members besides its ids; nothing may be found wrong with it."""
     batch, counts, _ = decode("traces", spans_text(f"{IDS},{members}" if members else IDS))
     assert counts == {}
-    (span,) = to_message(batch).resource_spans[0].scope_spans[0].spans
+    (span,) = pdata.to_proto(batch).resource_spans[0].scope_spans[0].spans
     return span  # type: ignore[no-any-return]
 
 
@@ -51,14 +51,14 @@ def read_point(kind: str, members: str) -> Any:
     text = fill('{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"@":{"dataPoints":[{@}]}}]}]}]}', kind, members)
     batch, counts, _ = decode("metrics", text)
     assert (batch.items, counts) == (1, {})
-    metric = to_message(batch).resource_metrics[0].scope_metrics[0].metrics[0]
+    metric = pdata.to_proto(batch).resource_metrics[0].scope_metrics[0].metrics[0]
     return getattr(metric, metric.WhichOneof("data")).data_points[0]
 
 
 def read_log(members: str) -> LogRecord:
     batch, counts, _ = decode("logs", fill('{"resourceLogs":[{"scopeLogs":[{"logRecords":[{@}]}]}]}', members))
     assert counts == {}
-    (record,) = to_message(batch).resource_logs[0].scope_logs[0].log_records
+    (record,) = pdata.to_proto(batch).resource_logs[0].scope_logs[0].log_records
     return record  # type: ignore[no-any-return]
 
 
@@ -75,7 +75,7 @@ def refusal(signal: str, text: str | bytes) -> str:
 def test_hex_ids_in_any_case(convert: Any) -> None:
     text = spans_text(f'"traceId":"{convert(TRACE_ID)}","spanId":"{convert(SPAN_ID)}","parentSpanId":"{SPAN_ID}"')
     batch, counts, _ = decode("traces", text)
-    (span,) = to_message(batch).resource_spans[0].scope_spans[0].spans
+    (span,) = pdata.to_proto(batch).resource_spans[0].scope_spans[0].spans
     assert (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, SPAN_ID, SPAN_ID)
     assert counts == {}
 
@@ -105,7 +105,7 @@ def test_bad_parent_span_id_rejects_its_span_only(bad: str) -> None:
 @pytest.mark.parametrize("none", ['""', "null", '"0000000000000000"'])
 def test_span_without_a_parent(none: str) -> None:
     batch, _, rejected = decode("traces", spans_text(f'{IDS},"parentSpanId":{none}'))
-    (span,) = to_message(batch).resource_spans[0].scope_spans[0].spans
+    (span,) = pdata.to_proto(batch).resource_spans[0].scope_spans[0].spans
     assert (span.parent_span_id, rejected) == (b"", 0)
 
 
@@ -152,7 +152,7 @@ def test_unknown_fields_are_ignored_at_every_level(unknown: str) -> None:
     span = Span(trace_id=bytes.fromhex(TRACE_ID), span_id=bytes.fromhex(SPAN_ID), status=Status())
     value = span.attributes.add(key="k").value.array_value.values.add()
     value.int_value = 1
-    assert to_message(batch).resource_spans[0].scope_spans[0].spans == [span]
+    assert pdata.to_proto(batch).resource_spans[0].scope_spans[0].spans == [span]
 
 
 @pytest.mark.parametrize(("signal", "name"), [("traces", "Spans"), ("metrics", "Metrics"), ("logs", "Logs")])
@@ -323,14 +323,14 @@ def test_strings(text: str, value: str) -> None:
 )
 def test_lone_surrogates_become_replacement_characters(text: str, value: str) -> None:
     batch, counts, rejected = decode("traces", spans_text(f'{IDS},"name":"{text}"'))
-    (span,) = to_message(batch).resource_spans[0].scope_spans[0].spans
+    (span,) = pdata.to_proto(batch).resource_spans[0].scope_spans[0].spans
     assert (span.name, counts, rejected) == (value, {"invalid_utf8": 1}, 0)
 
 
 def test_invalid_utf8_is_repaired() -> None:
     body = spans_text(f'{IDS},"name":"a?b"').encode().replace(b"?", b"\xff\xfe")
     batch, counts, _ = decode("traces", body)
-    (span,) = to_message(batch).resource_spans[0].scope_spans[0].spans
+    (span,) = pdata.to_proto(batch).resource_spans[0].scope_spans[0].spans
     assert (span.name, counts) == ("a\ufffd\ufffdb", {"invalid_utf8": 1})
 
 
@@ -372,7 +372,7 @@ def test_nesting_is_bounded(maps: bool, levels: int) -> None:
     assert batch.items == 1
     assert counts == ({"too_deep": 1} if levels > 32 else {})
     assert (b"bottom" in batch.data) == (levels <= 32)
-    assert to_message(batch).resource_spans
+    assert pdata.to_proto(batch).resource_spans
 
 
 # --- what is refused

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from otel_pipeline import pdata
-from otel_pipeline.testing import to_message
 
 RECORDED = Path(__file__).parent.parent / "fixtures" / "recorded"
 LIMITS = pdata.Limits()
@@ -37,7 +36,7 @@ def test_protobuf_is_clean_and_survives_json(path: Path) -> None:
     assert batch.items > 0
     again, findings = pdata.decode(signal(path), pdata.to_json(batch), True, LIMITS)
     assert findings is None
-    assert to_message(again) == to_message(batch)
+    assert pdata.to_proto(again) == pdata.to_proto(batch)
 
 
 @pytest.mark.parametrize("path", JSON, ids=lambda path: path.name)
@@ -48,7 +47,7 @@ def test_json_is_clean_and_stable(path: Path) -> None:
     text = pdata.to_json(batch)
     again, findings = pdata.decode(signal(path), text, True, LIMITS)
     assert findings is None
-    assert to_message(again) == to_message(batch)
+    assert pdata.to_proto(again) == pdata.to_proto(batch)
     assert pdata.to_json(again) == text
 
 
@@ -58,7 +57,7 @@ def test_both_encodings_of_a_sender_say_the_same(path: Path) -> None:
     from_json, _ = pdata.decode(signal(path), path.read_bytes(), True, LIMITS)
     from_protobuf, _ = pdata.decode(signal(path), path.with_suffix(".pb").read_bytes(), False, LIMITS)
     assert from_json.items == from_protobuf.items
-    assert shapes(to_message(from_json)) == shapes(to_message(from_protobuf))
+    assert shapes(pdata.to_proto(from_json)) == shapes(pdata.to_proto(from_protobuf))
 
 
 def shapes(message: Any, path: str = "") -> Counter[str]:
