@@ -168,9 +168,12 @@ impl Action {
     }
 }
 
+/// Key and AnyValue body.
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The attributes of one row, edited in place. `changed` tells whether a write is owed.
 struct Attributes<'a> {
-    list: Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    list: Vec<Pair<'a>>,
     changed: bool,
 }
 
