@@ -38,7 +38,7 @@ service:
 
 
 @dataclass
-class Backend(TraceServiceServicer):  # type: ignore[misc]
+class Backend(TraceServiceServicer):
     """What an OTLP backend got."""
 
     port: int = 0
@@ -73,7 +73,7 @@ def backend() -> Iterator[Backend]:
     """A real gRPC server that keeps what it is sent."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
     backend = Backend()
-    add_TraceServiceServicer_to_server(backend, server)
+    add_TraceServiceServicer_to_server(backend, server)  # type: ignore[no-untyped-call]
     backend.port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield backend

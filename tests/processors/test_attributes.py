@@ -63,7 +63,9 @@ def test_actions_equal_a_dict(start: dict[str, Any], data: st.DataObject) -> Non
             model.pop(key, None)
         elif action == "upsert" or (action == "insert") == (key not in model):
             model[key] = value
-    actions = [{"action": a, "key": k} | ({} if a == "delete" else {"value": v}) for a, k, v in steps]
+    actions: list[dict[str, Any]] = []
+    for action, key, value in steps:
+        actions.append({"action": action, "key": key} | ({} if action == "delete" else {"value": value}))
     assert own(run(make_traces(make_span(**start)), *actions)) == model
 
 
