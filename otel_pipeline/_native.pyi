@@ -125,6 +125,10 @@ def edit_attributes(batch: Batch, plan: AttributePlan) -> Batch:
     """The batch with the actions applied to the attributes of every item, or of every resource."""
 
 # --- enrich.rs
+# --- enrich
+
+def regex_problem(pattern: str) -> str | None:
+    """What is wrong with a regular expression of the rules (syntax of Rust's regex crate); None for a good one."""
 
 # --- aggregate.rs
 

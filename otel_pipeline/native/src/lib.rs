@@ -12,6 +12,7 @@ pub mod json_text;
 pub mod json_write;
 pub mod limits;
 pub mod matcher;
+pub mod enrich;
 pub mod otlp;
 pub mod repair;
 pub mod rewrite;
@@ -35,5 +36,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(edit::edit_attributes, module)?)?;
     module.add_class::<condition::ConditionPlan>()?;
     module.add_function(wrap_pyfunction!(condition::drop_matching, module)?)?;
+    module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
     Ok(())
 }

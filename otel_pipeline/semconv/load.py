@@ -1,0 +1,150 @@
+"""Loads the semantic-convention files: the shipped ones, and a user's directories over them.
+
+Where two directories define the same attribute, metric, group, span or entity, the later directory's takes its place.
+Every problem of all files is told in one SemconvError.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from otel_pipeline.errors import Problem, SemconvError
+from otel_pipeline.semconv import format as files
+from otel_pipeline.semconv.registry import Registry
+from otel_pipeline.semconv.resolve import resolve
+from otel_pipeline.semconv.source import Definition, Place, Source, read
+
+__all__ = ["Definitions", "load", "shipped_directory"]
+
+
+def shipped_directory() -> Path:
+    """Where the files that come with the gateway lie."""
+    return Path(__file__).parents[1] / "shipped" / "semconv"
+
+
+@dataclass(slots=True)
+class Definitions:
+    """The entries of all files by section and name, in order: `by_section["attributes"]["sdlc.stage.name"]`."""
+
+    by_section: dict[str, dict[str, Definition]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, section: str, name: str, new: Definition) -> None:
+        """Takes the entry in. The same name twice in one directory is a problem; in a later one it replaces."""
+        entries = self.by_section.setdefault(section, {})
+        old = entries.get(name)
+        if old is not None and old.layer == new.layer:
+            where = f"first in {old.source.file}:{old.source.line(old.place)}"
+            self.problems.append(new.problem(f"{name!r} is defined twice", where))
+            return
+        entries[name] = _extended(old, new) if old is not None and section == "attributes" else new
+
+
+def _extended(old: Definition, new: Definition) -> Definition:
+    """`new`; where it says `extend`, with the members and aliases of `old` after its own."""
+    notes, base = new.value.annotations.otel_pipeline, old.value.annotations.otel_pipeline
+    if notes is None or not notes.extend or base is None:
+        return new
+    kind = new.value.type
+    if isinstance(kind, files.EnumType) and isinstance(old.value.type, files.EnumType):
+        ids = {member.id for member in kind.members}
+        kept = tuple(member for member in old.value.type.members if member.id not in ids)
+        kind = files.EnumType(members=(*kind.members, *kept))
+    merged = base.model_copy(update={"aliases": (*notes.aliases, *base.aliases)})
+    annotations = files.AttributeAnnotations(otel_pipeline=merged)
+    return replace(new, value=old.value.model_copy(update={"type": kind, "annotations": annotations}))
+
+
+def load(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Registry:
+    """The registry of the shipped files with `directories` over them, in order. Raises SemconvError with all problems."""
+    definitions = Definitions()
+    for layer, directory in enumerate([shipped or shipped_directory(), *directories]):
+        _load_directory(directory, layer, definitions)
+    registry, problems = resolve(definitions.by_section)
+    if definitions.problems or problems:
+        raise SemconvError([*definitions.problems, *problems])
+    return registry
+
+
+def _load_directory(directory: Path, layer: int, definitions: Definitions) -> None:
+    if not directory.is_dir():
+        definitions.problems.append(Problem("", "is no directory", file=str(directory)))
+        return
+    for path in sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml") and p.name != "manifest.yaml"):
+        source = read(path)
+        definitions.problems.extend(source.problems)
+        if source.value is None:
+            continue
+        try:
+            _collect(files.File.model_validate(source.value), source, layer, definitions)
+        except ValidationError as error:
+            definitions.problems.extend(_problems(error, source))
+
+
+_NAMES = {"attributes": "key", "attribute_groups": "id", "metrics": "name", "spans": "type", "entities": "type"}
+
+
+def _collect(file: files.File, source: Source, layer: int, definitions: Definitions) -> None:
+    for section, name in _NAMES.items():
+        for index, value in enumerate(getattr(file, section)):
+            definitions.add(section, getattr(value, name), Definition(value, source, (section, index), layer))
+
+
+def _problems(error: ValidationError, source: Source) -> Iterator[Problem]:
+    if not isinstance(source.value, dict):
+        yield source.problem((), "must be a mapping with the key file_format")
+        return
+    for detail in error.errors(include_url=False):
+        place = _place(detail["loc"], source.value)
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(place[-1]), _fields_at(place[:-1]), n=1)
+            yield source.problem(place, f"unknown key {place[-1]!r}", f"did you mean {close[0]!r}?" if close else "")
+        elif detail["type"] == "missing":
+            yield source.problem(place[:-1], f"the key {place[-1]!r} is missing")
+        else:
+            found = detail["input"]
+            shown = f", not {found!r}" if isinstance(found, str | int | float | bool | None) else ""
+            yield source.problem(place, f"{message}{shown}" if detail["type"] != "value_error" else message)
+
+
+def _place(loc: tuple[int | str, ...], value: Any) -> Place:
+    """`loc` without the steps that pydantic adds for the branch of a union."""
+    place: list[str | int] = []
+    for index, step in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(value, dict) and (step in value or (last and not _is_branch(step))):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            continue
+        place.append(step)
+    return tuple(place)
+
+
+def _is_branch(step: int | str) -> bool:
+    return step in ("EnumType", "str", "int", "bool", "[key]") or str(step).startswith(("constrained", "function"))
+
+
+def _fields_at(place: Place) -> Iterable[str]:
+    """The keys that are allowed at `place`."""
+    models: list[type[BaseModel]] = [files.File]
+    for step in place:
+        if isinstance(step, str):
+            annotations = [model.model_fields[step].annotation for model in models if step in model.model_fields]
+            models = [found for annotation in annotations for found in _models(annotation)]
+    return [name for model in models for name in model.model_fields]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Union, UnionType, tuple, list):
+        for argument in get_args(annotation):
+            yield from _models(argument)
