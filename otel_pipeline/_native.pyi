@@ -124,8 +124,27 @@ class AttributePlan:
 def edit_attributes(batch: Batch, plan: AttributePlan) -> Batch:
     """The batch with the actions applied to the attributes of every item, or of every resource."""
 
-# --- enrich.rs
 # --- enrich
+
+class SemconvPlan:
+    """What the enrichment pass does: canonical attributes and rules, made ready once."""
+
+    def __init__(self, text: str) -> None:
+        """Reads the JSON of `otel_pipeline.semconv.compile`. ValueError where it is none."""
+
+class EnrichFindings:
+    """What `enrich` could not resolve."""
+
+    @property
+    def unresolved(self) -> list[tuple[str, str, int]]:
+        """Sender (`service.name`, "" where it has none), key of an expected attribute, and items that have no value for
+        it, not even from an ancestor in the same batch."""
+
+def enrich(batch: Batch, plan: SemconvPlan) -> tuple[Batch, EnrichFindings | None]:
+    """Puts canonical attributes on spans, scopes and resources, each where its value is known: what the resource tells
+    stands on the resource, once. Of metrics and logs only resources and scopes are looked at. Nothing is written that
+    is known already; the same batch comes back where nothing is to be written. Findings where anything is unresolved.
+    """
 
 def regex_problem(pattern: str) -> str | None:
     """What is wrong with a regular expression of the rules (syntax of Rust's regex crate); None for a good one."""

@@ -5,6 +5,7 @@ them. `registry.metrics` are the metrics to derive, with labels, buckets and sou
 enrichment pass runs.
 """
 
+from otel_pipeline.semconv.compile import compile_plan
 from otel_pipeline.semconv.load import load, shipped_directory
 from otel_pipeline.semconv.registry import Attribute, Canonical, Label, Member, Metric, Registry, Rule
 
@@ -16,6 +17,7 @@ __all__ = [
     "Metric",
     "Registry",
     "Rule",
+    "compile_plan",
     "load",
     "shipped_directory",
 ]

@@ -30,7 +30,7 @@ class MemberNotes(_Model):
 
     aliases: tuple[Key, ...] = ()
     """Other ways to write the value. `*` and `?` make a glob; case, spaces, `-`, `.` and `/` do not count."""
-    properties: dict[str, str] = {}
+    properties: dict[str, str] = Field(default={})
     """Further facts for rules to look up (`member:`): the provider of a model."""
 
 
@@ -84,18 +84,18 @@ class MetricNotes(_Model):
 class MatchNotes(_Model):
     """Conditions on a span and what is around it; all must hold."""
 
-    resource: dict[Key, Test] = {}
+    resource: dict[Key, Test] = Field(default={})
     """By attribute of the resource."""
     scope_name: Test | None = None
     scope_version: Test | None = None
-    scope_attributes: dict[Key, Test] = {}
+    scope_attributes: dict[Key, Test] = Field(default={})
     name: Test | None = None
     """Name of the span."""
     kind: Annotated[tuple[Literal["unspecified", SpanKind], ...], OneOrMore] = ()
     status: Annotated[tuple[Literal["unset", "ok", "error"], ...], OneOrMore] = ()
     event: Test | None = None
     """Name of at least one event of the span."""
-    attributes: dict[Key, Test] = {}
+    attributes: dict[Key, Test] = Field(default={})
     """By attribute of the span; of a canonical attribute the value found so far."""
 
 
@@ -103,7 +103,7 @@ class RuleNotes(_Model):
     """Ours, on a span or an entity: how it is recognised, and what canonical attributes it then gets."""
 
     match: MatchNotes = MatchNotes()
-    set: dict[Key, Source] = {}
+    set: dict[Key, Source] = Field(default={})
 
 
 class MemberAnnotations(BaseModel):
@@ -206,7 +206,7 @@ class MetricDef(_Described):
     instrument: Literal["counter", "updowncounter", "gauge", "histogram"]
     unit: str
     attributes: tuple[Ref, ...] = ()
-    entity_associations: list[Any] = []
+    entity_associations: list[Any] = Field(default=[])
     requirement_level: Any = None
     annotations: MetricAnnotations = MetricAnnotations()
 
@@ -224,7 +224,7 @@ class Span(_Described):
     kind: SpanKind
     name: SpanName
     attributes: tuple[Ref, ...] = ()
-    entity_associations: list[Any] = []
+    entity_associations: list[Any] = Field(default=[])
     requirement_level: Any = None
     annotations: RuleAnnotations = RuleAnnotations()
 
@@ -248,9 +248,9 @@ class File(_Model):
     metrics: tuple[MetricDef, ...] = ()
     spans: tuple[Span, ...] = ()
     entities: tuple[Entity, ...] = ()
-    events: list[Any] = []
-    event_refinements: list[Any] = []
-    metric_refinements: list[Any] = []
-    span_refinements: list[Any] = []
-    entity_refinements: list[Any] = []
+    events: list[Any] = Field(default=[])
+    event_refinements: list[Any] = Field(default=[])
+    metric_refinements: list[Any] = Field(default=[])
+    span_refinements: list[Any] = Field(default=[])
+    entity_refinements: list[Any] = Field(default=[])
     imports: Any = None

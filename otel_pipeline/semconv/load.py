@@ -61,7 +61,7 @@ def _extended(old: Definition, new: Definition) -> Definition:
 
 
 def load(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Registry:
-    """The registry of the shipped files with `directories` over them, in order. Raises SemconvError with all problems."""
+    """The registry of the shipped files with `directories` over them. Raises SemconvError with all problems."""
     definitions = Definitions()
     for layer, directory in enumerate([shipped or shipped_directory(), *directories]):
         _load_directory(directory, layer, definitions)

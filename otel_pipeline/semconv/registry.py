@@ -10,7 +10,7 @@ from typing import Literal
 
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
 
-__all__ = ["Attribute", "Canonical", "Label", "Member", "Metric", "Registry", "Rule", "Selector", "fold"]
+__all__ = ["Attribute", "Canonical", "Label", "Member", "Metric", "Registry", "Rule", "Selector", "fold", "is_glob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Metric:
     labels: tuple[Label, ...]
     """In the order in which the file lists the attributes."""
     source: Literal["stage_runs", "errors", "spans"]
-    """One observation for each stage run; for each error, where it originates; or for each span that is no stage run."""
+    """One observation for each stage run, for each error where it originates, or for each span that is no stage run."""
     value: Literal["duration", "one"]
     """What is observed: the span's duration in `unit`, or 1."""
     buckets: tuple[float, ...]
@@ -147,6 +147,13 @@ class Registry:
     rules: tuple[Rule, ...]
     """In the order in which they are tried."""
 
+    def table(self, source: ValueSource) -> dict[str, Scalar]:
+        """What the texts that `source` finds are translated to; empty where they stay."""
+        if source.member is None:
+            return dict(source.table)
+        members = self.attributes[source.attributes[0]].members
+        return {one.value: one.properties[source.member] for one in members if source.member in one.properties}
+
     @property
     def canonical(self) -> dict[str, Attribute]:
         """The canonical attributes by key."""
@@ -159,3 +166,8 @@ _SEPARATORS = str.maketrans(" -./", "____")
 def fold(text: str) -> str:
     """How members of an enum and values are compared: ASCII letters in lower case, separators as `_`."""
     return "".join(c.lower() if c.isascii() else c for c in text).translate(_SEPARATORS)
+
+
+def is_glob(text: str) -> bool:
+    """Whether `text` stands for more than itself."""
+    return "*" in text or "?" in text

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from otel_pipeline.errors import Problem
 from otel_pipeline.semconv import format as files
@@ -132,7 +132,7 @@ class _Resolver:
                 self.problems.append(entry.problem(message, "give it a label in its annotations", "attributes"))
             else:
                 labels.append(Label(canonical.label, key, canonical.default))
-        instrument = "histogram" if value.instrument == "histogram" else "counter"
+        instrument: Literal["counter", "histogram"] = "histogram" if value.instrument == "histogram" else "counter"
         return Metric(
             value.name,
             instrument,

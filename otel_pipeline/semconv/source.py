@@ -85,9 +85,13 @@ def _is_refused(text: str, source: Source) -> bool:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             continue
         hint = "write the values out" if isinstance(event, yaml.AliasEvent) else ""
-        source.problems.append(Problem("", message, hint, source.file, event.start_mark.line + 1))
+        source.problems.append(Problem("", message, hint, source.file, _line(event)))
         return True
     return False
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
 
 
 class _Values:

@@ -6,13 +6,13 @@ pub mod columns;
 pub mod condition;
 pub mod decode;
 pub mod edit;
+pub mod enrich;
 pub mod findings;
 pub mod json_read;
 pub mod json_text;
 pub mod json_write;
 pub mod limits;
 pub mod matcher;
-pub mod enrich;
 pub mod otlp;
 pub mod repair;
 pub mod rewrite;
@@ -36,6 +36,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(edit::edit_attributes, module)?)?;
     module.add_class::<condition::ConditionPlan>()?;
     module.add_function(wrap_pyfunction!(condition::drop_matching, module)?)?;
+    module.add_class::<enrich::SemconvPlan>()?;
+    module.add_class::<enrich::EnrichFindings>()?;
+    module.add_function(wrap_pyfunction!(enrich::enrich, module)?)?;
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
     Ok(())
 }

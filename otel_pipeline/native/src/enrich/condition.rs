@@ -1,0 +1,121 @@
+//! Conditions on one value, as rules ask them: literals, globs, regular expressions, presence, ranges.
+#![forbid(unsafe_code)]
+
+use regex::Regex;
+use serde::Deserialize;
+
+use crate::otlp::AnyValue;
+
+/// A literal of a rule.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    Bool(bool),
+    Int(i64),
+    Text(String),
+}
+
+/// A condition as the compiler writes it: `{"glob": "codex_*"}`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionSpec {
+    Any(Vec<ConditionSpec>),
+    Literal(Scalar),
+    Glob(String),
+    Regex(String),
+    Present(bool),
+    Not(Box<ConditionSpec>),
+    /// At least the first, below the second.
+    Range(Option<f64>, Option<f64>),
+}
+
+/// A condition that is ready to be asked.
+#[derive(Debug)]
+pub enum Condition {
+    Any(Vec<Condition>),
+    Literal(Scalar),
+    Glob(String),
+    Regex(Regex),
+    Present(bool),
+    Not(Box<Condition>),
+    Range(f64, f64),
+}
+
+impl Condition {
+    /// Compiles a condition; the error is that of a bad regular expression.
+    pub fn new(spec: ConditionSpec) -> Result<Self, regex::Error> {
+        Ok(match spec {
+            ConditionSpec::Any(specs) => {
+                Self::Any(specs.into_iter().map(Self::new).collect::<Result<_, _>>()?)
+            }
+            ConditionSpec::Literal(scalar) => Self::Literal(scalar),
+            ConditionSpec::Glob(glob) => Self::Glob(glob),
+            ConditionSpec::Regex(pattern) => Self::Regex(Regex::new(&pattern)?),
+            ConditionSpec::Present(present) => Self::Present(present),
+            ConditionSpec::Not(inner) => Self::Not(Box::new(Self::new(*inner)?)),
+            ConditionSpec::Range(low, high) => Self::Range(
+                low.unwrap_or(f64::NEG_INFINITY),
+                high.unwrap_or(f64::INFINITY),
+            ),
+        })
+    }
+
+    /// Whether it holds; `None` is a value that is not there.
+    pub fn holds(&self, value: Option<AnyValue<'_>>) -> bool {
+        match self {
+            Self::Any(conditions) => conditions.iter().any(|one| one.holds(value)),
+            Self::Not(condition) => !condition.holds(value),
+            Self::Present(present) => value.is_some() == *present,
+            Self::Literal(Scalar::Text(text)) => value == Some(AnyValue::Str(text)),
+            Self::Literal(Scalar::Bool(flag)) => value == Some(AnyValue::Bool(*flag)),
+            Self::Literal(Scalar::Int(number)) => value == Some(AnyValue::Int(*number)),
+            Self::Glob(glob) => matches!(value, Some(AnyValue::Str(text)) if matches_glob(glob, text)),
+            Self::Regex(regex) => matches!(value, Some(AnyValue::Str(text)) if regex.is_match(text)),
+            Self::Range(low, high) => match value {
+                Some(AnyValue::Int(number)) => *low <= number as f64 && (number as f64) < *high,
+                Some(AnyValue::Double(number)) => *low <= number && number < *high,
+                _ => false,
+            },
+        }
+    }
+}
+
+/// Whether `glob` covers the whole of `text`: `*` is any run of characters, `?` any one.
+/// Goes back to the last `*` only, so the time is bounded by the product of the lengths.
+pub fn matches_glob(glob: &str, text: &str) -> bool {
+    let (mut glob, mut text) = (glob, text);
+    let mut retry: Option<(&str, &str)> = None;
+    loop {
+        let mut rest = glob.chars();
+        match (rest.next(), text.chars().next()) {
+            (Some('*'), _) => {
+                glob = rest.as_str();
+                if glob.is_empty() {
+                    return true;
+                }
+                retry = Some((glob, text));
+                continue;
+            }
+            (Some(wanted), Some(found)) if wanted == found || wanted == '?' => {
+                glob = rest.as_str();
+                text = after_first(text);
+                continue;
+            }
+            (None, None) => return true,
+            _ => {}
+        }
+        match retry {
+            Some((after_star, from)) if !from.is_empty() => {
+                let from = after_first(from);
+                (glob, text, retry) = (after_star, from, Some((after_star, from)));
+            }
+            _ => return false,
+        }
+    }
+}
+
+fn after_first(text: &str) -> &str {
+    let mut rest = text.chars();
+    rest.next();
+    rest.as_str()
+}

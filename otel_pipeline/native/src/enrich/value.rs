@@ -1,0 +1,183 @@
+//! Values of canonical attributes: what counts as one, how it is written in its one form, how it is encoded.
+#![forbid(unsafe_code)]
+
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+
+use super::condition::matches_glob;
+use crate::otlp::{AnyValue, any, key_value};
+use crate::wire::{put_bytes_field, put_message, put_varint_field};
+
+/// A value of a canonical attribute, borrowed from the batch or the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    Text(&'a str),
+    /// Text that the sender wrote as a number; it is formatted only when it is written.
+    Number(i64),
+    Bool(bool),
+}
+
+impl<'a> Value<'a> {
+    /// The value of an attribute; None for what counts as absent: empty text, and all that is not text, int or bool.
+    #[inline]
+    pub fn of(value: AnyValue<'a>) -> Option<Self> {
+        match value {
+            AnyValue::Str("") => None,
+            AnyValue::Str(text) => Some(Self::Text(text)),
+            AnyValue::Int(number) => Some(Self::Number(number)),
+            AnyValue::Bool(flag) => Some(Self::Bool(flag)),
+            _ => None,
+        }
+    }
+
+    /// Calls `read` with the value as an attribute would have it.
+    pub fn with_any<R>(self, read: impl FnOnce(AnyValue<'_>) -> R) -> R {
+        match self {
+            Self::Bool(flag) => read(AnyValue::Bool(flag)),
+            Self::Text(text) => read(AnyValue::Str(text)),
+            Self::Number(number) => read(AnyValue::Str(&number.to_string())),
+        }
+    }
+
+    /// Writes the body of a KeyValue message.
+    pub fn put_key_value(self, key: &str, out: &mut Vec<u8>) {
+        put_bytes_field(out, key_value::KEY, key.as_bytes());
+        put_message(out, key_value::VALUE, |out| match self {
+            Self::Text(text) => put_bytes_field(out, any::STRING, text.as_bytes()),
+            Self::Number(number) => put_bytes_field(out, any::STRING, number.to_string().as_bytes()),
+            Self::Bool(flag) => put_varint_field(out, any::BOOL, u64::from(flag)),
+        });
+    }
+}
+
+/// What values an attribute takes, as the compiler writes it.
+#[derive(Debug, Deserialize)]
+pub struct DomainSpec {
+    pub boolean: bool,
+    /// Folded spellings and the member each stands for.
+    pub members: Vec<(String, String)>,
+    /// Folded globs, in the order in which they are tried.
+    pub globs: Vec<(String, String)>,
+    pub other: Option<String>,
+    pub low_cardinality: Option<LowCardinality>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LowCardinality {
+    Identifier,
+    Name,
+}
+
+/// What values an attribute takes.
+#[derive(Debug)]
+pub struct Domain {
+    boolean: bool,
+    members: FxHashMap<Box<[u8]>, String>,
+    globs: Vec<(String, String)>,
+    other: Option<String>,
+    low_cardinality: Option<LowCardinality>,
+    /// False where every value stays as it is.
+    normalises: bool,
+}
+
+/// Texts above this length are no member of an enum.
+const MAX_MEMBER_BYTES: usize = 256;
+
+impl Domain {
+    pub fn new(spec: DomainSpec) -> Self {
+        let normalises = !spec.members.is_empty() || !spec.globs.is_empty() || spec.other.is_some();
+        let members = spec
+            .members
+            .into_iter()
+            .map(|(folded, member)| (folded.into_bytes().into_boxed_slice(), member))
+            .collect();
+        Self {
+            boolean: spec.boolean,
+            members,
+            globs: spec.globs,
+            other: spec.other,
+            low_cardinality: spec.low_cardinality,
+            normalises,
+        }
+    }
+
+    /// The value as this attribute takes it; None where it cannot.
+    #[inline]
+    pub fn admit<'a>(&self, value: Value<'a>) -> Option<Value<'a>> {
+        match value {
+            Value::Bool(flag) if !self.boolean => {
+                Some(Value::Text(if flag { "true" } else { "false" }))
+            }
+            Value::Number(_) if self.boolean => None,
+            Value::Text(text) if self.boolean && !matches!(text, "true" | "false") => None,
+            other => Some(other),
+        }
+    }
+
+    /// The one form of an admitted value: the member it stands for, or itself, or the value for all others.
+    pub fn normalise<'a>(&'a self, value: Value<'a>) -> Value<'a> {
+        if self.boolean {
+            return match value {
+                Value::Text(text) => Value::Bool(text == "true"),
+                other => other,
+            };
+        }
+        if !self.normalises {
+            return value;
+        }
+        let member = match value {
+            Value::Text(text) => self.text_form(text),
+            Value::Number(number) => self.text_form(&number.to_string()),
+            Value::Bool(_) => None,
+        };
+        member.map_or(value, Value::Text)
+    }
+
+    /// The text to take the place of `text`; None where it stays.
+    fn text_form(&self, text: &str) -> Option<&str> {
+        if let Some(member) = self.member(text) {
+            return Some(member);
+        }
+        match self.low_cardinality {
+            Some(kind) if is_low_cardinality(text, kind) => None,
+            _ => self.other.as_deref(),
+        }
+    }
+
+    fn member(&self, text: &str) -> Option<&str> {
+        let mut buffer = [0; MAX_MEMBER_BYTES];
+        let folded = buffer.get_mut(..text.len())?;
+        for (to, from) in folded.iter_mut().zip(text.bytes()) {
+            *to = match from {
+                b' ' | b'-' | b'.' | b'/' => b'_',
+                other => other.to_ascii_lowercase(),
+            };
+        }
+        if let Some(member) = self.members.get(&*folded) {
+            return Some(member);
+        }
+        let folded = std::str::from_utf8(folded).ok()?;
+        let fit = self.globs.iter().find(|(glob, _)| matches_glob(glob, folded))?;
+        Some(&fit.1)
+    }
+}
+
+/// Short, with few digits (no ids, no counters), of letters, digits and a few signs; a name may also hold spaces,
+/// braces and letters beyond ASCII.
+fn is_low_cardinality(text: &str, kind: LowCardinality) -> bool {
+    let name = kind == LowCardinality::Name;
+    let mut digits = 0;
+    let allowed = |byte: u8| match byte {
+        b'0'..=b'9' => {
+            digits += 1;
+            true
+        }
+        b'a'..=b'z' | b'A'..=b'Z' => true,
+        b'_' | b'.' | b':' | b'$' | b'-' | b'/' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b','
+        | b'#' => true,
+        b' ' | b'{' | b'}' | b'*' | b'+' | b'&' | b'@' | 0x80.. => name,
+        _ => false,
+    };
+    text.len() <= 80 && text.bytes().all(allowed) && digits <= if name { 2 } else { 6 }
+}
