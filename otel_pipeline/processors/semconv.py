@@ -19,7 +19,7 @@ __all__ = ["Semconv"]
 OTHER_SENDERS = "_other"
 
 
-class Config(Options):
+class SemconvConfig(Options):
     """Options of the processor."""
 
     directories: tuple[Path, ...] = ()
@@ -34,9 +34,10 @@ class Semconv(Processor):
     """Enriches batches of all signals. A problem in the files raises SemconvError at construction."""
 
     type = "semconv"
-    Config = Config
+    Config = SemconvConfig
+    config: SemconvConfig
 
-    def __init__(self, config: Config, settings: Settings) -> None:
+    def __init__(self, config: SemconvConfig, settings: Settings) -> None:
         super().__init__(config, settings)
         self.registry = load(config.directories)
         self.plan = compile_plan(self.registry)

@@ -126,6 +126,15 @@ impl<'a> AnyValue<'a> {
     /// Reads the body of an AnyValue message. Text of a checked batch is valid UTF-8; any other reads as "".
     #[inline]
     pub fn parse(body: &'a [u8]) -> Self {
+        match body {
+            [0x0a, length, bytes @ ..] if *length < 0x80 && bytes.len() == usize::from(*length) => {
+                AnyValue::Str(text(bytes))
+            }
+            _ => Self::parse_any(body),
+        }
+    }
+
+    fn parse_any(body: &'a [u8]) -> Self {
         let mut value = AnyValue::Empty;
         for field in fields(body).flatten() {
             value = match (field.number, field.value) {
@@ -151,6 +160,26 @@ pub fn text(bytes: &[u8]) -> &str {
 /// Key and value body of one `KeyValue` message.
 #[inline]
 pub fn key_value(body: &[u8]) -> (&[u8], &[u8]) {
+    short_key_value(body).unwrap_or_else(|| any_key_value(body))
+}
+
+/// As every SDK writes it: the key, then the value, nothing else, each with a length of one byte.
+#[inline(always)]
+fn short_key_value(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    const KEY: u8 = (key_value::KEY << 3 | 2) as u8;
+    const VALUE: u8 = (key_value::VALUE << 3 | 2) as u8;
+    let (&[KEY, key_length], rest) = body.split_first_chunk()? else {
+        return None;
+    };
+    let (key, rest) = rest.split_at_checked(usize::from(key_length))?;
+    let (&[VALUE, value_length], value) = rest.split_first_chunk()? else {
+        return None;
+    };
+    let short = key_length < 0x80 && value_length < 0x80;
+    (short && value.len() == usize::from(value_length)).then_some((key, value))
+}
+
+fn any_key_value(body: &[u8]) -> (&[u8], &[u8]) {
     let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
     for field in fields(body).flatten() {
         match field.number {

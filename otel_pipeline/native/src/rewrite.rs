@@ -34,7 +34,7 @@ pub trait Rewrite {
 /// Scopes and resources that lose all their items are left out; those that came empty stay.
 /// Fields that this file does not know keep their bytes and their place.
 pub fn rewrite(message: &[u8], pass: &mut impl Rewrite) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(message.len() + message.len() / 4 + 64);
+    let mut out = Vec::with_capacity(message.len() + message.len() / 2 + 64);
     let mut run = Run {
         pass,
         scratch: Vec::with_capacity(1024),

@@ -102,6 +102,30 @@ impl<'a> Iterator for Fields<'a> {
 impl<'a> Fields<'a> {
     #[inline]
     fn read(&mut self) -> Result<Field<'a>> {
+        if let Some(field) = self.short() {
+            return Ok(field);
+        }
+        self.long()
+    }
+
+    /// The most frequent field: one byte of tag, one of length, then bytes. None for any other.
+    #[inline(always)]
+    fn short(&mut self) -> Option<Field<'a>> {
+        let message = self.message.get(self.at..)?;
+        let (&tag, &length) = (message.first()?, message.get(1)?);
+        if tag & 7 != 2 || !(8..0x80).contains(&tag) || length >= 0x80 {
+            return None;
+        }
+        let raw = message.get(..2 + usize::from(length))?;
+        self.at += raw.len();
+        Some(Field {
+            number: u32::from(tag >> 3),
+            value: Value::Bytes(&raw[2..]),
+            raw,
+        })
+    }
+
+    fn long(&mut self) -> Result<Field<'a>> {
         let start = self.at;
         let (number, wire_type) = self.tag()?;
         let value = match wire_type {

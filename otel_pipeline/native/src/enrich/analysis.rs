@@ -13,10 +13,31 @@ use crate::wire::{Value as WireValue, fields};
 
 /// A value of one span.
 pub struct Entry<'a> {
-    pub attribute: usize,
+    pub attribute: u8,
     pub value: Value<'a>,
     /// False where the span carries it already.
     pub write: bool,
+}
+
+/// A run of entries. A batch is far smaller than 4 GiB, and every entry or record takes some of its bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Run {
+    first: u32,
+    end: u32,
+}
+
+impl Run {
+    pub fn since(first: usize, entries: &[Entry<'_>]) -> Self {
+        Self {
+            first: first as u32,
+            end: entries.len() as u32,
+        }
+    }
+
+    #[inline]
+    pub fn of<'e, 'a>(self, entries: &'e [Entry<'a>]) -> &'e [Entry<'a>] {
+        &entries[self.first as usize..self.end as usize]
+    }
 }
 
 /// What is known of one span.
@@ -24,13 +45,10 @@ pub struct SpanRecord<'a> {
     pub trace_id: &'a [u8],
     pub span_id: &'a [u8],
     pub parent_id: &'a [u8],
-    pub scope: usize,
-    /// Where its own values begin in `Analysis.entries`, and how many they are.
-    pub first: usize,
-    pub count: usize,
-    /// Where its inherited values begin in `Analysis.inherited`, and how many they are.
-    pub first_inherited: usize,
-    pub inherited: usize,
+    pub scope: u32,
+    /// Its own values in `Analysis.entries`, and its inherited ones in `Analysis.inherited`.
+    pub own: Run,
+    pub inherited: Run,
     /// Attributes that have a value, here or around it.
     pub have: Mask,
     /// Attributes whose own key stands here and gets another value.
@@ -47,6 +65,18 @@ pub struct ScopeRecord<'a> {
     pub header: Header<'a>,
     /// Items below it, where they are no spans.
     pub items: u64,
+}
+
+impl<'a> Analysis<'a> {
+    /// The values of a span that do not stand around it: its own, then the inherited ones.
+    #[inline]
+    pub fn values(&self, span: &SpanRecord<'a>) -> impl Iterator<Item = &Entry<'a>> {
+        span.own.of(&self.entries).iter().chain(span.inherited.of(&self.inherited))
+    }
+
+    pub fn scope(&self, span: &SpanRecord<'a>) -> &ScopeRecord<'a> {
+        &self.scopes[span.scope as usize]
+    }
 }
 
 /// All that is known of a batch. Records stand in wire order, empty resources and scopes included.
@@ -69,7 +99,7 @@ pub fn analyse<'a>(plan: &'a Plan, signal: Signal, message: &'a [u8]) -> Analysi
             resources: Vec::new(),
             scopes: Vec::new(),
             spans: Vec::with_capacity(message.len() / 256),
-            entries: Vec::with_capacity(message.len() / 64),
+            entries: Vec::with_capacity(message.len() / 128),
             inherited: Vec::new(),
         },
     };
@@ -176,7 +206,7 @@ impl<'a> Pass<'a> {
                 continue;
             }
             self.analysis.entries.push(Entry {
-                attribute,
+                attribute: attribute as u8,
                 value,
                 write,
             });
@@ -185,11 +215,9 @@ impl<'a> Pass<'a> {
             trace_id: span.trace_id,
             span_id: span.span_id,
             parent_id: span.parent_id,
-            scope: self.analysis.scopes.len(),
-            first,
-            count: self.analysis.entries.len() - first,
-            first_inherited: 0,
-            inherited: 0,
+            scope: self.analysis.scopes.len() as u32,
+            own: Run::since(first, &self.analysis.entries),
+            inherited: Run::default(),
             have: values.have | around.have,
             replaced,
         });

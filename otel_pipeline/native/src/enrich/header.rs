@@ -11,9 +11,10 @@ use crate::otlp::{AnyValue, RESOURCE_ATTRIBUTES, attributes, child, scope, text}
 const NOTHING: u32 = u32::MAX;
 
 /// The canonical attributes at a resource or scope, and what has to be written there.
+/// Sparse: a request may bring very many resources with nothing in them.
 pub struct Header<'a> {
-    values: Vec<Value<'a>>,
-    ranks: Vec<u32>,
+    /// Attribute, rank and value of what is in `have`.
+    values: Vec<(u8, u32, Value<'a>)>,
     /// Attributes that have a value here or above.
     pub have: Mask,
     /// Those whose value a sender gave; no rule may change it.
@@ -31,23 +32,11 @@ pub struct Candidate {
 }
 
 impl<'a> Header<'a> {
-    fn empty(plan: &Plan) -> Self {
+    fn below(above: Option<&Header<'a>>) -> Self {
         Self {
-            values: vec![Value::Bool(false); plan.attributes.len()],
-            ranks: vec![NOTHING; plan.attributes.len()],
-            have: 0,
-            given: 0,
-            writes: Vec::new(),
-            replaced: 0,
-        }
-    }
-
-    fn below(above: &Header<'a>) -> Self {
-        Self {
-            values: above.values.clone(),
-            ranks: above.ranks.clone(),
-            have: above.have,
-            given: above.given,
+            values: above.map_or_else(Vec::new, |above| above.values.clone()),
+            have: above.map_or(0, |above| above.have),
+            given: above.map_or(0, |above| above.given),
             writes: Vec::new(),
             replaced: 0,
         }
@@ -56,12 +45,23 @@ impl<'a> Header<'a> {
     /// The value here; None where there is none.
     #[inline]
     pub fn value(&self, attribute: usize) -> Option<Value<'a>> {
-        (self.have & 1 << attribute != 0).then(|| self.values[attribute])
+        if self.have & 1 << attribute == 0 {
+            return None;
+        }
+        self.entry(attribute).map(|(_, _, value)| *value)
+    }
+
+    fn entry(&self, attribute: usize) -> Option<&(u8, u32, Value<'a>)> {
+        self.values.iter().find(|(one, _, _)| usize::from(*one) == attribute)
+    }
+
+    fn rank(&self, attribute: usize) -> u32 {
+        self.entry(attribute).map_or(NOTHING, |(_, rank, _)| *rank)
     }
 
     fn put(&mut self, attribute: usize, value: Value<'a>, rank: u32) {
-        self.values[attribute] = value;
-        self.ranks[attribute] = rank;
+        self.values.retain(|(one, _, _)| usize::from(*one) != attribute);
+        self.values.push((attribute as u8, rank, value));
         self.have |= 1 << attribute;
         if rank == 0 {
             self.given |= 1 << attribute;
@@ -70,7 +70,7 @@ impl<'a> Header<'a> {
 
     /// The header of a resource.
     pub fn of_resource(plan: &'a Plan, gathered: &mut Gathered<'a>, resource: &'a [u8]) -> Self {
-        let mut header = Self::empty(plan);
+        let mut header = Self::below(None);
         header.take(plan, gathered, attributes(resource, RESOURCE_ATTRIBUTES));
         header.apply(plan, Level::Resource, resource, &[]);
         header.decide_writes(gathered, None);
@@ -85,7 +85,7 @@ impl<'a> Header<'a> {
         resource: &'a [u8],
         scope: &'a [u8],
     ) -> Self {
-        let mut header = Self::below(above);
+        let mut header = Self::below(Some(above));
         header.take(plan, gathered, attributes(scope, scope::ATTRIBUTES));
         header.apply(plan, Level::Scope, resource, scope);
         header.decide_writes(gathered, Some(above));
@@ -128,13 +128,13 @@ impl<'a> Header<'a> {
     /// The attributes of `rule` that neither a sender nor an earlier rule has given a value at this level.
     fn changeable(&self, rule: &Rule, index: usize) -> Mask {
         members(rule.sets)
-            .filter(|attribute| self.ranks[*attribute] > index as u32)
+            .filter(|attribute| self.rank(*attribute) > index as u32)
             .fold(0, |mask, attribute| mask | 1 << attribute)
     }
 
     fn decide_writes(&mut self, gathered: &Gathered<'a>, above: Option<&Header<'a>>) {
-        for attribute in members(self.have) {
-            let value = self.values[attribute];
+        for &(attribute, _, value) in &self.values {
+            let attribute = usize::from(attribute);
             let own = gathered.own & 1 << attribute != 0;
             let written = match own {
                 true => gathered.own_value(attribute),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::analysis::{Analysis, Entry};
+use super::analysis::{Analysis, Entry, Run};
 use super::gather::members;
 use super::plan::Mask;
 use super::value::Value;
@@ -68,26 +68,21 @@ fn take(analysis: &mut Analysis<'_>, span: usize, parent: usize, inherit: Mask) 
     for attribute in members(missing) {
         if let Some(value) = value(analysis, parent, attribute) {
             analysis.inherited.push(Entry {
-                attribute,
+                attribute: attribute as u8,
                 value,
                 write: true,
             });
             analysis.spans[span].have |= 1 << attribute;
         }
     }
-    analysis.spans[span].first_inherited = first;
-    analysis.spans[span].inherited = analysis.inherited.len() - first;
+    analysis.spans[span].inherited = Run::since(first, &analysis.inherited);
 }
 
 /// The value of a span for an attribute: its own, the inherited, or that around it.
 fn value<'a>(analysis: &Analysis<'a>, span: usize, attribute: usize) -> Option<Value<'a>> {
     let record = &analysis.spans[span];
-    let own = &analysis.entries[record.first..record.first + record.count];
-    let end = record.first_inherited + record.inherited;
-    let inherited = &analysis.inherited[record.first_inherited..end];
-    let mut all = own.iter().chain(inherited);
-    match all.find(|entry| entry.attribute == attribute) {
+    match analysis.values(record).find(|entry| usize::from(entry.attribute) == attribute) {
         Some(entry) => Some(entry.value),
-        None => analysis.scopes[record.scope].header.value(attribute),
+        None => analysis.scope(record).header.value(attribute),
     }
 }

@@ -3,17 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use super::analysis::{Analysis, Entry, analyse};
+use super::analysis::{Analysis, analyse};
 use super::gather::members;
 use super::inherit::inherit;
 use super::plan::{Mask, Plan};
 use super::value::Value;
 use crate::otlp::{Context, RESOURCE_ATTRIBUTES, Signal, key_value, scope, span};
 use crate::rewrite::{Edit, Rewrite, rewrite};
-use crate::wire::{Value as WireValue, fields, put_message};
+use crate::wire::{Value as WireValue, fields};
 
 /// Items without a value, by sender (`service.name`) and attribute.
 pub type Unresolved = BTreeMap<(String, String), u64>;
+
+/// Above this many pairs of one batch, senders are counted together as `_other`.
+const MAX_UNRESOLVED: usize = 1000;
 
 /// The new request (None where nothing is to be written) and what could not be resolved.
 pub fn enrich(plan: &Plan, signal: Signal, message: &[u8]) -> (Option<Vec<u8>>, Unresolved) {
@@ -44,26 +47,37 @@ fn is_edited(analysis: &Analysis<'_>) -> bool {
 }
 
 fn unresolved(plan: &Plan, analysis: &Analysis<'_>) -> Unresolved {
-    let width = plan.attributes.len();
-    let mut counts = vec![0; width * analysis.resources.len()];
-    let mut count = |resource: usize, have: Mask, items: u64| {
-        for attribute in members(plan.expected & !have) {
-            counts[resource * width + attribute] += items;
-        }
-    };
-    for scope in analysis.scopes.iter().filter(|scope| scope.items != 0) {
-        count(scope.resource, scope.header.have, scope.items);
-    }
-    for span in &analysis.spans {
-        count(analysis.scopes[span.scope].resource, span.have, 1);
-    }
     let mut unresolved = Unresolved::new();
-    for (at, count) in counts.into_iter().enumerate().filter(|(_, count)| *count != 0) {
-        let sender = analysis.resources[at / width].sender.to_owned();
-        let key = plan.attributes[at % width].key.clone();
-        *unresolved.entry((sender, key)).or_default() += count;
+    let scopes = analysis.scopes.iter().filter(|scope| scope.items != 0);
+    let headers = scopes.map(|scope| (scope.resource, scope.header.have, scope.items));
+    let spans = analysis.spans.iter();
+    let spans = spans.map(|span| (analysis.scope(span).resource, span.have, 1));
+    let mut row = vec![0; plan.attributes.len()];
+    let mut items = headers.chain(spans).peekable();
+    while let Some((resource, have, count)) = items.next() {
+        for attribute in members(plan.expected & !have) {
+            row[attribute] += count;
+        }
+        if items.peek().is_none_or(|(next, _, _)| *next != resource) {
+            add_row(plan, analysis.resources[resource].sender, &mut row, &mut unresolved);
+        }
     }
     unresolved
+}
+
+/// Moves the counts of one resource, by attribute, to those of its sender.
+fn add_row(plan: &Plan, sender: &str, row: &mut [u64], unresolved: &mut Unresolved) {
+    for (count, attribute) in row.iter_mut().zip(&plan.attributes) {
+        let count = std::mem::take(count);
+        if count == 0 {
+            continue;
+        }
+        let mut key = (sender.to_owned(), attribute.key.clone());
+        if unresolved.len() >= MAX_UNRESOLVED && !unresolved.contains_key(&key) {
+            key.0 = "_other".to_owned();
+        }
+        *unresolved.entry(key).or_default() += count;
+    }
 }
 
 /// Writes what the analysis decided; sees resources, scopes and spans in the order in which it recorded them.
@@ -86,8 +100,7 @@ impl Writer<'_> {
     }
 
     fn put(&self, attribute: usize, value: Value<'_>, field: u32, out: &mut Vec<u8>) {
-        let key = &self.plan.attributes[attribute].key;
-        put_message(out, field, |out| value.put_key_value(key, out));
+        value.put_key_value(field, &self.plan.attributes[attribute].encoded_key, out);
     }
 
     /// Copies `body` without the attributes (below `field`) that get another value.
@@ -130,16 +143,12 @@ impl Rewrite for Writer<'_> {
         }
         let record = &self.analysis.spans[self.span];
         self.span += 1;
-        let own = &self.analysis.entries[record.first..record.first + record.count];
-        let end = record.first_inherited + record.inherited;
-        let inherited = &self.analysis.inherited[record.first_inherited..end];
-        let write = |entry: &&Entry<'_>| entry.write;
-        let mut writes = own.iter().chain(inherited).filter(write).peekable();
+        let mut writes = self.analysis.values(record).filter(|entry| entry.write).peekable();
         if writes.peek().is_none() {
             return Edit::Keep;
         }
         self.put_without(record.replaced, span::ATTRIBUTES, item, out);
-        writes.for_each(|entry| self.put(entry.attribute, entry.value, span::ATTRIBUTES, out));
+        writes.for_each(|entry| self.put(usize::from(entry.attribute), entry.value, span::ATTRIBUTES, out));
         Edit::Write
     }
 }

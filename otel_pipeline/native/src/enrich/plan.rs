@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::condition::{Condition, ConditionSpec, Scalar, matches_glob};
-use super::value::{Domain, DomainSpec, Value};
+use super::value::{Domain, DomainSpec, Value, encoded_key};
 
 /// A set of canonical attributes, one bit for each by index.
 pub type Mask = u64;
@@ -71,6 +71,7 @@ enum FromSpec {
 /// A canonical attribute.
 pub struct Attribute {
     pub key: String,
+    pub encoded_key: Vec<u8>,
     pub domain: Domain,
 }
 
@@ -202,6 +203,7 @@ fn mask(attributes: &[AttributeSpec], chosen: fn(&AttributeSpec) -> bool) -> Mas
 impl Attribute {
     fn new(spec: AttributeSpec) -> Self {
         Self {
+            encoded_key: encoded_key(&spec.key),
             key: spec.key,
             domain: Domain::new(spec.domain),
         }
@@ -210,6 +212,7 @@ impl Attribute {
 
 impl Set {
     /// The part that the pattern takes out of a text: its first group, or all that it matched.
+    #[inline]
     pub fn captured<'a>(&self, value: Value<'a>) -> Option<Value<'a>> {
         let Some(regex) = &self.regex else {
             return Some(value);
@@ -223,6 +226,7 @@ impl Set {
     }
 
     /// Translates by the table; a value that is not in it is none. Without a table every value stays.
+    #[inline]
     pub fn translate<'a>(&'a self, value: Value<'a>) -> Option<Value<'a>> {
         if self.table.is_empty() {
             return Some(value);

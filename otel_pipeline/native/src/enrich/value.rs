@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::condition::matches_glob;
 use crate::otlp::{AnyValue, any, key_value};
-use crate::wire::{put_bytes_field, put_message, put_varint_field};
+use crate::wire::{put_bytes_field, put_message, put_tag, put_varint, put_varint_field, varint_len};
 
 /// A value of a canonical attribute, borrowed from the batch or the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +39,43 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Writes the body of a KeyValue message.
-    pub fn put_key_value(self, key: &str, out: &mut Vec<u8>) {
-        put_bytes_field(out, key_value::KEY, key.as_bytes());
-        put_message(out, key_value::VALUE, |out| match self {
-            Self::Text(text) => put_bytes_field(out, any::STRING, text.as_bytes()),
-            Self::Number(number) => put_bytes_field(out, any::STRING, number.to_string().as_bytes()),
-            Self::Bool(flag) => put_varint_field(out, any::BOOL, u64::from(flag)),
-        });
+    /// Writes a KeyValue message as field `field`; `key` is the encoded key (`encoded_key`).
+    #[inline]
+    pub fn put_key_value(self, field: u32, key: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => put_text(field, key, text, out),
+            Self::Number(number) => put_text(field, key, &number.to_string(), out),
+            Self::Bool(flag) => {
+                put_tag(out, field, 2);
+                put_varint(out, key.len() as u64 + 4);
+                out.extend_from_slice(key);
+                put_message(out, key_value::VALUE, |out| {
+                    put_varint_field(out, any::BOOL, u64::from(flag));
+                });
+            }
+        }
     }
+}
+
+/// The key field of a KeyValue message, for `put_key_value`.
+pub fn encoded_key(key: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_bytes_field(&mut out, key_value::KEY, key.as_bytes());
+    out
+}
+
+/// Lengths are added up before anything is written: this runs several times for every span.
+#[inline]
+fn put_text(field: u32, key: &[u8], text: &str, out: &mut Vec<u8>) {
+    let value = 1 + varint_len(text.len() as u64) + text.len();
+    let message = key.len() + 1 + varint_len(value as u64) + value;
+    out.reserve(message + 8);
+    put_tag(out, field, 2);
+    put_varint(out, message as u64);
+    out.extend_from_slice(key);
+    put_tag(out, key_value::VALUE, 2);
+    put_varint(out, value as u64);
+    put_bytes_field(out, any::STRING, text.as_bytes());
 }
 
 /// What values an attribute takes, as the compiler writes it.
