@@ -51,7 +51,8 @@ pub struct SpanRecord<'a> {
     pub inherited: Run,
     /// Attributes that have a value, here or around it.
     pub have: Mask,
-    /// Attributes whose own key stands here and gets another value.
+    /// Attributes whose own key stands here, with whatever value, and those of them that get another one.
+    pub own_keys: Mask,
     pub replaced: Mask,
 }
 
@@ -174,7 +175,8 @@ impl<'a> Pass<'a> {
         }
         for candidate in candidates {
             let rule = &self.plan.rules[candidate.rule];
-            let wanted = candidate.allowed & !values.ruled & (!values.given | rule.overrides);
+            let free = candidate.allowed & !values.given | rule.overrides & values.given;
+            let wanted = free & !values.ruled;
             if wanted != 0 && self.holds(rule, &span, &values, around) {
                 self.apply(rule, wanted, &span, &mut values, around, resource);
             }
@@ -219,6 +221,7 @@ impl<'a> Pass<'a> {
             own: Run::since(first, &self.analysis.entries),
             inherited: Run::default(),
             have: values.have | around.have,
+            own_keys: own,
             replaced,
         });
     }

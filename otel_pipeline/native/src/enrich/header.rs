@@ -27,7 +27,7 @@ pub struct Header<'a> {
 /// The rules of spans that can still change something below one scope.
 pub struct Candidate {
     pub rule: usize,
-    /// The attributes that they may set.
+    /// The attributes that it may set where no sender gave them.
     pub allowed: Mask,
 }
 
@@ -153,8 +153,8 @@ impl<'a> Header<'a> {
         let rules = rules.filter(|(_, rule)| rule.level == Level::Span);
         rules
             .filter_map(|(index, rule)| {
-                let allowed = self.changeable(rule, index) | (rule.overrides & self.given);
-                (allowed != 0 && header_holds(plan, rule, resource, scope))
+                let allowed = self.changeable(rule, index);
+                ((allowed | rule.overrides) != 0 && header_holds(plan, rule, resource, scope))
                     .then_some(Candidate { rule: index, allowed })
             })
             .collect()

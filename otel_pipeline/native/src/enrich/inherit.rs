@@ -72,7 +72,9 @@ fn take(analysis: &mut Analysis<'_>, span: usize, parent: usize, inherit: Mask) 
                 value,
                 write: true,
             });
-            analysis.spans[span].have |= 1 << attribute;
+            let record = &mut analysis.spans[span];
+            record.have |= 1 << attribute;
+            record.replaced |= record.own_keys & 1 << attribute;
         }
     }
     analysis.spans[span].inherited = Run::since(first, &analysis.inherited);

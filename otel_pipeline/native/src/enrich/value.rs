@@ -9,12 +9,27 @@ use crate::otlp::{AnyValue, any, key_value};
 use crate::wire::{put_bytes_field, put_message, put_tag, put_varint, put_varint_field, varint_len};
 
 /// A value of a canonical attribute, borrowed from the batch or the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Value<'a> {
     Text(&'a str),
     /// Text that the sender wrote as a number; it is formatted only when it is written.
     Number(i64),
     Bool(bool),
+}
+
+impl PartialEq for Value<'_> {
+    /// A number is the text that it is written as.
+    fn eq(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (Self::Text(one), Self::Text(other)) => one == other,
+            (Self::Number(one), Self::Number(other)) => one == other,
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::Number(number), Self::Text(text)) | (Self::Text(text), Self::Number(number)) => {
+                number.to_string() == text
+            }
+            _ => false,
+        }
+    }
 }
 
 impl<'a> Value<'a> {

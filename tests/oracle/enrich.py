@@ -1,0 +1,353 @@
+"""Enrichment written plainly over protobuf messages, from the same registry: what the native pass must agree with."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from otel_pipeline.semconv import Attribute, Registry, Rule
+from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
+from otel_pipeline.semconv.registry import Selector, fold
+
+Given = dict[str, tuple[int, Scalar]]
+"""Canonical attributes with rank (0 = a sender's attribute, n + 1 = rule n) and value."""
+
+
+def enrich(request: ExportTraceServiceRequest, registry: Registry) -> tuple[ExportTraceServiceRequest, Counter[Any]]:
+    """A new request with canonical attributes, and the items without a value by sender and attribute."""
+    enriched = ExportTraceServiceRequest()
+    enriched.CopyFrom(request)
+    oracle = _Oracle(registry)
+    spans = [span for resource_spans in enriched.resource_spans for span in oracle.resource(resource_spans)]
+    oracle.inherit(spans)
+    unresolved: Counter[Any] = Counter()
+    for known in spans:
+        for key, attribute in registry.canonical.items():
+            if attribute.canonical and attribute.canonical.expected and oracle.value(known, key) is None:
+                unresolved[known.sender, key] += 1
+    for known in spans:
+        oracle.write(known.span.attributes, known.values, known.around)
+    return enriched, unresolved
+
+
+@dataclass
+class _Known:
+    span: Span
+    sender: str
+    values: dict[str, Scalar]
+    around: dict[str, Scalar]
+    inherited: dict[str, Scalar] = field(default_factory=dict)
+
+
+class _Oracle:
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.canonical = registry.canonical
+
+    # --- resources and scopes
+
+    def resource(self, resource_spans: ResourceSpans) -> Iterator[_Known]:
+        attributes = resource_spans.resource.attributes
+        before = list(attributes)
+        given = self.given(before)
+        for index, rule in enumerate(self.registry.rules):
+            if _level(rule) == 0:
+                self.apply_header(rule, index, given, before, None)
+        self.write(attributes, _plain(given), {})
+        names = [one.value.string_value for one in before if one.key == "service.name"]
+        for scope_spans in resource_spans.scope_spans:
+            yield from self.scope(scope_spans, before, given, names[0] if names else "")
+
+    def scope(
+        self, scope_spans: ScopeSpans, resource: Sequence[KeyValue], above: Given, sender: str
+    ) -> Iterator[_Known]:
+        scope = ScopeSpans()
+        scope.scope.CopyFrom(scope_spans.scope)
+        given = {**above, **self.given(scope.scope.attributes)}
+        for index, rule in enumerate(self.registry.rules):
+            if _level(rule) == 1:
+                self.apply_header(rule, index, given, resource, scope)
+        self.write(scope_spans.scope.attributes, _plain(given), _plain(above))
+        for span in scope_spans.spans:
+            values = self.span(span, resource, scope, given)
+            yield _Known(span, sender, values, _plain(given))
+
+    def given(self, attributes: Sequence[KeyValue]) -> Given:
+        found: Given = {}
+        for key, attribute in self.canonical.items():
+            value = self.sent(attribute, attributes)
+            if value is not None:
+                found[key] = (0, normalise(attribute, value))
+        return found
+
+    def sent(self, attribute: Attribute, attributes: Sequence[KeyValue]) -> Scalar | None:
+        assert attribute.canonical
+        for key in (attribute.key, *attribute.canonical.aliases):
+            for one in attributes:
+                if one.key == key and (value := admit(attribute, _scalar(one.value))) is not None:
+                    return value
+        return None
+
+    def apply_header(
+        self, rule: Rule, index: int, given: Given, resource: Sequence[KeyValue], scope: ScopeSpans | None
+    ) -> None:
+        if not _header_holds(rule, resource, scope or ScopeSpans()):
+            return
+        for key, source in rule.set.items():
+            if given.get(key, (1 << 30, ""))[0] <= index:
+                continue
+            value = self.taken(source, None, resource, {})
+            if (value := admit(self.canonical[key], value)) is not None:
+                given[key] = (index + 1, normalise(self.canonical[key], value))
+
+    # --- spans
+
+    def span(self, span: Span, resource: Sequence[KeyValue], scope: ScopeSpans, around: Given) -> dict[str, Scalar]:
+        values = _plain(self.given(span.attributes))
+        sent = set(values) | {key for key, (rank, _) in around.items() if rank == 0}
+        ruled: set[str] = set()
+        for index, rule in enumerate(self.registry.rules):
+            if _level(rule) < 2 or not _header_holds(rule, resource, scope):
+                continue
+            wanted = [
+                (key, source)
+                for key, source in rule.set.items()
+                if key not in ruled
+                and (key not in sent or _overrides(source))
+                and (key in sent or around.get(key, (1 << 30, ""))[0] > index)
+            ]
+            seen = {**_plain(around), **values}
+            if not wanted or not self.span_holds(rule.match, span, seen):
+                continue
+            for key, source in wanted:
+                value = self.taken(source, span, resource, {**_plain(around), **values})
+                if (value := admit(self.canonical[key], value)) is not None:
+                    values[key] = normalise(self.canonical[key], value)
+                    ruled.add(key)
+        return values
+
+    def span_holds(self, match: Selector, span: Span, seen: dict[str, Scalar]) -> bool:
+        return (
+            (not match.kinds or span.kind in match.kinds)
+            and (not match.statuses or span.status.code in match.statuses)
+            and (match.name is None or holds(match.name, [span.name]))
+            and all(holds(test, self.looked_up(key, span, seen)) for key, test in match.attributes.items())
+            and (match.event is None or any(holds(match.event, [event.name]) for event in span.events))
+        )
+
+    def looked_up(self, key: str, span: Span, seen: dict[str, Scalar]) -> list[Any]:
+        """The value as a list of one; empty where there is none."""
+        if key in self.canonical:
+            if key not in seen:
+                return []
+            value = seen[key]
+            return [value if isinstance(value, bool) else str(value)]
+        return _first(span.attributes, key)
+
+    def taken(
+        self, source: ValueSource | Scalar, span: Span | None, resource: Sequence[KeyValue], seen: dict[str, Scalar]
+    ) -> Scalar | None:
+        if not isinstance(source, ValueSource):
+            return source
+        value = source.value
+        if source.name and span is not None:
+            value = span.name or None
+        elif source.resource:
+            value = _usable(resource, source.resource)
+        elif source.event is not None and span is not None:
+            events = [event for event in span.events if event.name == source.event]
+            value = _usable(events[-1].attributes, source.attributes) if events else None
+        elif source.attributes and span is not None:
+            value = next(filter(_is_there, (self.attribute(key, span, seen) for key in source.attributes)), None)
+        if value is not None and source.regex is not None:
+            value = _captured(source.regex, value)
+        table = self.registry.table(source)
+        if value is None or not table:
+            return value
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return next((to for glob, to in table.items() if matches_glob(glob, text)), None)
+
+    def attribute(self, key: str, span: Span, seen: dict[str, Scalar]) -> Scalar | None:
+        return seen.get(key) if key in self.canonical else _usable(span.attributes, [key])
+
+    # --- inheritance
+
+    def inherit(self, spans: list[_Known]) -> None:
+        by_id: dict[tuple[bytes, bytes], int] = {}
+        for index, known in enumerate(spans):
+            by_id.setdefault((known.span.trace_id, known.span.span_id), index)
+        parents = [
+            by_id.get((known.span.trace_id, known.span.parent_span_id)) if any(known.span.parent_span_id) else None
+            for known in spans
+        ]
+        circular = {index for index in range(len(spans)) if _is_circular(index, parents)}
+        for index, known in enumerate(spans):
+            for key, attribute in self.canonical.items():
+                if attribute.canonical and attribute.canonical.inherit and self.value(known, key) is None:
+                    at = None if index in circular else parents[index]
+                    while at is not None and self.value(spans[at], key) is None:
+                        at = None if at in circular else parents[at]
+                    if at is not None and (value := self.value(spans[at], key)) is not None:
+                        known.inherited[key] = value
+        for known in spans:
+            known.values.update(known.inherited)
+
+    def value(self, known: _Known, key: str) -> Scalar | None:
+        return known.values.get(key, known.around.get(key))
+
+    # --- writing
+
+    def write(self, attributes: Any, values: dict[str, Scalar], around: dict[str, Scalar]) -> None:
+        """Puts the values on, but for what stands there already or, where no own value hides it, around it."""
+        own = {one.key for one in attributes}
+        for key in [*values, *(key for key in around if key in own and key not in values)]:
+            value = values.get(key, around.get(key))
+            assert value is not None
+            admitted = [admit(self.canonical[key], _scalar(one.value)) for one in attributes if one.key == key]
+            standing = next(filter(_is_there, admitted), None) if key in own else around.get(key)
+            if isinstance(standing, bool) == isinstance(value, bool) and str(standing) == str(value):
+                continue
+            kept = [one for one in attributes if one.key != key]
+            del attributes[:]
+            attributes.extend(kept)
+            typed = AnyValue(bool_value=value) if isinstance(value, bool) else AnyValue(string_value=str(value))
+            attributes.append(KeyValue(key=key, value=typed))
+
+
+def _is_circular(start: int, parents: list[int | None]) -> bool:
+    at, seen = parents[start], {start}
+    while at is not None and at not in seen:
+        seen.add(at)
+        at = parents[at]
+    return at == start
+
+
+def _plain(given: Given) -> dict[str, Scalar]:
+    return {key: value for key, (_, value) in given.items()}
+
+
+def _level(rule: Rule) -> int:
+    """0 where the resource decides, 1 where the scope does, 2 where the span does."""
+    from_span = any(isinstance(one, ValueSource) and _needs_span(one) for one in rule.set.values())
+    if rule.match.needs_span or from_span:
+        return 2
+    return 1 if rule.match.needs_scope or (rule.sender and rule.sender.needs_scope) else 0
+
+
+def _needs_span(source: ValueSource) -> bool:
+    return bool(source.attributes or source.name or source.override)
+
+
+def _overrides(source: ValueSource | Scalar) -> bool:
+    return isinstance(source, ValueSource) and source.override
+
+
+def _header_holds(rule: Rule, resource: Sequence[KeyValue], scope: ScopeSpans) -> bool:
+    return all(
+        all(holds(test, _first(resource, key)) for key, test in selector.resource.items())
+        and all(holds(test, _first(scope.scope.attributes, key)) for key, test in selector.scope_attributes.items())
+        and (selector.scope_name is None or holds(selector.scope_name, [scope.scope.name]))
+        and (selector.scope_version is None or holds(selector.scope_version, [scope.scope.version]))
+        for selector in (rule.sender, rule.match)
+        if selector is not None
+    )
+
+
+def holds(test: Condition, value: list[Any]) -> bool:
+    """Whether a condition holds for a value (a list of one), or for none (an empty list)."""
+    if test.any_of:
+        return any(holds(one, value) for one in test.any_of)
+    if test.negated:
+        return not holds(test.negated, value)
+    if test.present is not None:
+        return bool(value) == test.present
+    if not value:
+        return False
+    (one,) = value
+    if test.literal is not None:
+        return type(one) is type(test.literal) and bool(one == test.literal)
+    if test.glob is not None:
+        return isinstance(one, str) and matches_glob(test.glob, one)
+    if test.regex is not None:
+        return isinstance(one, str) and re.search(test.regex, one) is not None
+    if isinstance(one, bool) or not isinstance(one, int | float):
+        return False
+    return (test.at_least is None or one >= test.at_least) and (test.below is None or one < test.below)
+
+
+def matches_glob(glob: str, text: str) -> bool:
+    """Whether a glob covers the text."""
+    return re.match(translate(glob.replace("[", "[[]")), text) is not None
+
+
+def normalise(attribute: Attribute, value: Scalar) -> Scalar:
+    """The one form of a value."""
+    notes = attribute.canonical
+    assert notes
+    if attribute.type == "boolean":
+        return value == "true" if isinstance(value, str) else value
+    text = str(value)
+    spellings = [(fold(one), member.value) for member in attribute.members for one in (member.value, *member.aliases)]
+    if len(text.encode()) <= 256:
+        exact = [member for spelling, member in spellings if spelling == fold(text)]
+        close = [member for spelling, member in spellings if matches_glob(spelling, fold(text))]
+        if exact or close:
+            return (exact or close)[0]
+    if notes.low_cardinality and _is_low_cardinality(text, notes.low_cardinality == "name"):
+        return value
+    return value if notes.other is None else notes.other
+
+
+def _is_low_cardinality(text: str, name: bool) -> bool:
+    allowed = r"[a-zA-Z0-9_.:$\-/<>()\[\],#" + (r" {}*+&@\x80-\U0010ffff" if name else "") + "]*"
+    digits = sum(character in "0123456789" for character in text)
+    return len(text.encode()) <= 80 and re.fullmatch(allowed, text) is not None and digits <= (2 if name else 6)
+
+
+def admit(attribute: Attribute, value: Scalar | None) -> Scalar | None:
+    """The value as the attribute takes it; None where it cannot."""
+    if attribute.type == "boolean":
+        return value if isinstance(value, bool) or value in ("true", "false") else None
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _captured(pattern: str, value: Scalar) -> str | None:
+    found = re.search(pattern, value) if isinstance(value, str) else None
+    if found is None:
+        return None
+    return (found.group(1) if found.re.groups and found.group(1) is not None else found.group(0)) or None
+
+
+def _first(attributes: Iterable[KeyValue], key: str) -> list[Any]:
+    for one in attributes:
+        if one.key == key:
+            kind = one.value.WhichOneof("value")
+            return [getattr(one.value, kind) if kind in ("string_value", "bool_value", "int_value", "double_value") else ()]
+    return []
+
+
+def _usable(attributes: Sequence[KeyValue], keys: Iterable[str]) -> Scalar | None:
+    """Of the first key whose first value is text, int or bool."""
+    for key in keys:
+        first = next((_scalar(one.value) for one in attributes if one.key == key), None)
+        if first is not None:
+            return first
+    return None
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None
+
+
+def _scalar(value: AnyValue) -> Scalar | None:
+    kind = value.WhichOneof("value")
+    if kind not in ("string_value", "bool_value", "int_value"):
+        return None
+    found: Scalar = getattr(value, kind)
+    return None if found == "" else found
