@@ -6,7 +6,7 @@ The format itself is defined by OpenTelemetry Weaver's JSON schema. Parts the ga
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
 
 from otel_pipeline.options import Options
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource, parse_condition, parse_source
@@ -155,11 +155,18 @@ class EnumType(_Model):
     members: tuple[EnumMember, ...]
 
 
+Primitive = Annotated[str, Field(pattern=r"^(template\[)?(string|int|double|boolean|any)(\[\])?\]?$")]
+AttributeType = Annotated[
+    Annotated[EnumType, Tag("members")] | Annotated[Primitive, Tag("text")],
+    Discriminator(lambda value: "members" if isinstance(value, dict | EnumType) else "text"),
+]
+
+
 class AttributeDef(_Described):
     """Defines an attribute."""
 
     key: Key
-    type: Annotated[str, Field(pattern=r"^(template\[)?(string|int|double|boolean|any)(\[\])?\]?$")] | EnumType
+    type: AttributeType
     examples: Any = None
     annotations: AttributeAnnotations = AttributeAnnotations()
 

@@ -114,11 +114,13 @@ def _problems(error: ValidationError, source: Source) -> Iterator[Problem]:
 
 
 def _place(loc: tuple[int | str, ...], value: Any) -> Place:
-    """`loc` without the steps that pydantic adds for the branch of a union."""
+    """`loc` without the steps that pydantic adds for the branch of a union: those that are not in the file.
+
+    The last step of a problem with a missing key is not in the file either, and is kept.
+    """
     place: list[str | int] = []
-    for index, step in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(value, dict) and (step in value or (last and not _is_branch(step))):
+    for step in loc:
+        if isinstance(value, dict) and (step in value or (step == loc[-1] and step not in _BRANCHES)):
             value = value.get(step)
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             value = value[step]
@@ -128,8 +130,7 @@ def _place(loc: tuple[int | str, ...], value: Any) -> Place:
     return tuple(place)
 
 
-def _is_branch(step: int | str) -> bool:
-    return step in ("EnumType", "str", "int", "bool", "[key]") or str(step).startswith(("constrained", "function"))
+_BRANCHES = ("text", "str", "int", "bool")
 
 
 def _fields_at(place: Place) -> Iterable[str]:

@@ -117,6 +117,11 @@ class Selector:
         return bool(self.name or self.kinds or self.statuses or self.event or self.attributes)
 
     @property
+    def is_empty(self) -> bool:
+        """True where it asks for nothing, and so matches everything."""
+        return not (self.needs_span or self.needs_scope or self.resource)
+
+    @property
     def needs_scope(self) -> bool:
         """True where the scope is asked for something."""
         return bool(self.scope_name or self.scope_version or self.scope_attributes)

@@ -165,9 +165,14 @@ class _Resolver:
         yield from (rule for _, _, rule in sorted(found, key=lambda one: one[:2]) if rule.set)
 
     def sender(self, entry: Definition, senders: Mapping[str, Selector]) -> Selector | None:
-        for index, name in enumerate(entry.value.entity_associations):
-            if isinstance(name, str) and self.known(entry, name, senders, "entity", "entity_associations", index):
-                return senders[name]
+        associations = entry.value.entity_associations
+        if not associations:
+            return None
+        if len(associations) > 1 or not isinstance(associations[0], str):
+            message = "a span is that of one sender"
+            self.problems.append(entry.problem(message, "describe it once for each", "entity_associations"))
+        elif self.known(entry, associations[0], senders, "entity", "entity_associations", 0):
+            return senders[associations[0]]
         return None
 
     def check_rule(
@@ -180,7 +185,7 @@ class _Resolver:
                 message = "a sender is recognised by its resource and scope alone"
                 self.problems.append(entry.problem(message, "move it to a span", *_NOTES, "match"))
             sender = None
-        if notes.set and sender is None and not (selector.needs_span or selector.needs_scope or selector.resource):
+        if notes.set and selector.is_empty and (sender is None or sender.is_empty):
             self.problems.append(entry.problem("matches everything", "give it a match", *_NOTES))
         canonical = {key: attribute for key, attribute in attributes.items() if attribute.canonical}
         for key, value in notes.set.items():

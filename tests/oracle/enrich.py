@@ -328,7 +328,9 @@ def _first(attributes: Iterable[KeyValue], key: str) -> list[Any]:
     for one in attributes:
         if one.key == key:
             kind = one.value.WhichOneof("value")
-            return [getattr(one.value, kind) if kind in ("string_value", "bool_value", "int_value", "double_value") else ()]
+            return [
+                getattr(one.value, kind) if kind in ("string_value", "bool_value", "int_value", "double_value") else ()
+            ]
     return []
 
 

@@ -25,14 +25,49 @@ KEYS = sorted(
     | {alias for one in REGISTRY.canonical.values() if one.canonical for alias in one.canonical.aliases}
 )
 TEXTS = st.sampled_from(
-    ["", "demo", "prd", "Code Review", "coding", "claude-code", "builder", "build-9", "SUCCESS", "ABORTED", "true"]
-    + ["claude-sonnet-4-5-20250929", "gpt-5", "chat", "execute_tool", "reject", "ShellError", "a b", "lib.x", "jenkins"]
-    + ["x" * 81, "1234567", "3", "é", "GET /users/{id}", "libs", "none*"]
+    [
+        "",
+        "demo",
+        "prd",
+        "Code Review",
+        "coding",
+        "claude-code",
+        "builder",
+        "build-9",
+        "SUCCESS",
+        "ABORTED",
+        "true",
+        "claude-sonnet-4-5-20250929",
+        "gpt-5",
+        "chat",
+        "execute_tool",
+        "reject",
+        "ShellError",
+        "a b",
+        "lib.x",
+        "jenkins",
+        "x" * 81,
+        "1234567",
+        "3",
+        "é",
+        "GET /users/{id}",
+        "libs",
+        "none*",
+    ]
 ) | st.text(max_size=6)
 VALUES = TEXTS | st.booleans() | st.integers(-5, 600) | st.sampled_from([2.5, 404.0, b"\x00", None, ["a"], {"a": 1}])
 NAMES = st.sampled_from(
-    ["Stage: prd", "Stage: ", "claude_code.tool.execution", "claude_code.tool.blocked_on_user"]
-    + ["claude_code.llm_request", "chat gpt-5", "work 123", "", "登录"]
+    [
+        "Stage: prd",
+        "Stage: ",
+        "claude_code.tool.execution",
+        "claude_code.tool.blocked_on_user",
+        "claude_code.llm_request",
+        "chat gpt-5",
+        "work 123",
+        "",
+        "登录",
+    ]
 )
 SCOPES = st.sampled_from(["com.anthropic.claude_code.tracing", "lib.x", "lib-y", "library", ""])
 

@@ -72,7 +72,10 @@ impl<'a> Analysis<'a> {
     /// The values of a span that do not stand around it: its own, then the inherited ones.
     #[inline]
     pub fn values(&self, span: &SpanRecord<'a>) -> impl Iterator<Item = &Entry<'a>> {
-        span.own.of(&self.entries).iter().chain(span.inherited.of(&self.inherited))
+        span.own
+            .of(&self.entries)
+            .iter()
+            .chain(span.inherited.of(&self.inherited))
     }
 
     pub fn scope(&self, span: &SpanRecord<'a>) -> &ScopeRecord<'a> {
@@ -138,7 +141,9 @@ impl<'a> Pass<'a> {
         let index = self.analysis.resources.len() - 1;
         let above = &self.analysis.resources[index].header;
         let header = Header::of_scope(self.plan, &mut self.gathered, above, resource, scope);
-        let items = children(body, ITEMS).flatten().map(|item| item.value.bytes());
+        let items = children(body, ITEMS)
+            .flatten()
+            .map(|item| item.value.bytes());
         let mut record = ScopeRecord {
             resource: index,
             header,
@@ -243,7 +248,13 @@ impl<'a> Pass<'a> {
 
     /// Whether the span satisfies the rule. Scope and resource do, else it were no candidate.
     #[inline]
-    fn holds(&self, rule: &Rule, span: &SpanFields<'a>, values: &Values, around: &Header<'a>) -> bool {
+    fn holds(
+        &self,
+        rule: &Rule,
+        span: &SpanFields<'a>,
+        values: &Values,
+        around: &Header<'a>,
+    ) -> bool {
         let selector = &rule.selector;
         let is_in = |bits: u32, number: u64| bits == 0 || number < 32 && bits & 1 << number != 0;
         is_in(selector.statuses, span.status)
@@ -257,7 +268,8 @@ impl<'a> Pass<'a> {
                 },
             })
             && (selector.event.as_ref()).is_none_or(|one| {
-                span.events().any(|event| one.holds(Some(AnyValue::Str(event_name(event)))))
+                span.events()
+                    .any(|event| one.holds(Some(AnyValue::Str(event_name(event)))))
             })
     }
 
@@ -277,7 +289,11 @@ impl<'a> Pass<'a> {
         around: &Header<'a>,
         resource: &'a [u8],
     ) {
-        for set in rule.set.iter().filter(|set| wanted & 1 << set.attribute != 0) {
+        for set in rule
+            .set
+            .iter()
+            .filter(|set| wanted & 1 << set.attribute != 0)
+        {
             let bit = 1 << set.attribute;
             let found = self.source(set, span, values, around, resource);
             let found = found.and_then(|value| set.captured(value));
@@ -308,7 +324,10 @@ impl<'a> Pass<'a> {
                 Lookup::Canonical(attribute) => self.so_far(*attribute, values, around),
             }),
             From::Event(name, keys) => {
-                let event = span.events().filter(|event| event_name(event) == name).last()?;
+                let event = span
+                    .events()
+                    .filter(|event| event_name(event) == name)
+                    .last()?;
                 first_of(event, span::EVENT_ATTRIBUTES, keys)
             }
         }

@@ -69,8 +69,12 @@ impl Condition {
             Self::Literal(Scalar::Text(text)) => value == Some(AnyValue::Str(text)),
             Self::Literal(Scalar::Bool(flag)) => value == Some(AnyValue::Bool(*flag)),
             Self::Literal(Scalar::Int(number)) => value == Some(AnyValue::Int(*number)),
-            Self::Glob(glob) => matches!(value, Some(AnyValue::Str(text)) if matches_glob(glob, text)),
-            Self::Regex(regex) => matches!(value, Some(AnyValue::Str(text)) if regex.is_match(text)),
+            Self::Glob(glob) => {
+                matches!(value, Some(AnyValue::Str(text)) if matches_glob(glob, text))
+            }
+            Self::Regex(regex) => {
+                matches!(value, Some(AnyValue::Str(text)) if regex.is_match(text))
+            }
             Self::Range(low, high) => match value {
                 Some(AnyValue::Int(number)) => *low <= number as f64 && (number as f64) < *high,
                 Some(AnyValue::Double(number)) => *low <= number && number < *high,

@@ -52,7 +52,9 @@ impl<'a> Header<'a> {
     }
 
     fn entry(&self, attribute: usize) -> Option<&(u8, u32, Value<'a>)> {
-        self.values.iter().find(|(one, _, _)| usize::from(*one) == attribute)
+        self.values
+            .iter()
+            .find(|(one, _, _)| usize::from(*one) == attribute)
     }
 
     fn rank(&self, attribute: usize) -> u32 {
@@ -60,7 +62,8 @@ impl<'a> Header<'a> {
     }
 
     fn put(&mut self, attribute: usize, value: Value<'a>, rank: u32) {
-        self.values.retain(|(one, _, _)| usize::from(*one) != attribute);
+        self.values
+            .retain(|(one, _, _)| usize::from(*one) != attribute);
         self.values.push((attribute as u8, rank, value));
         self.have |= 1 << attribute;
         if rank == 0 {
@@ -110,12 +113,21 @@ impl<'a> Header<'a> {
 
     /// Applies the rules of one level, in order. A value that an earlier rule of the level above gave stays.
     fn apply(&mut self, plan: &'a Plan, level: Level, resource: &'a [u8], scope: &'a [u8]) {
-        for (index, rule) in plan.rules.iter().enumerate().filter(|(_, rule)| rule.level == level) {
+        for (index, rule) in plan
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.level == level)
+        {
             let wanted = self.changeable(rule, index);
             if wanted == 0 || !header_holds(plan, rule, resource, scope) {
                 continue;
             }
-            for set in rule.set.iter().filter(|set| wanted & 1 << set.attribute != 0) {
+            for set in rule
+                .set
+                .iter()
+                .filter(|set| wanted & 1 << set.attribute != 0)
+            {
                 let domain = &plan.attributes[set.attribute].domain;
                 let value = header_source(set, resource).and_then(|value| set.translate(value));
                 if let Some(value) = value.and_then(|value| domain.admit(value)) {
@@ -155,7 +167,10 @@ impl<'a> Header<'a> {
             .filter_map(|(index, rule)| {
                 let allowed = self.changeable(rule, index);
                 ((allowed | rule.overrides) != 0 && header_holds(plan, rule, resource, scope))
-                    .then_some(Candidate { rule: index, allowed })
+                    .then_some(Candidate {
+                        rule: index,
+                        allowed,
+                    })
             })
             .collect()
     }
@@ -191,7 +206,8 @@ pub fn find<'a>(message: &'a [u8], number: u32, key: &str) -> Option<AnyValue<'a
 
 /// The first usable of these attributes.
 pub fn first_of<'a>(message: &'a [u8], number: u32, keys: &[String]) -> Option<Value<'a>> {
-    keys.iter().find_map(|key| find(message, number, key).and_then(Value::of))
+    keys.iter()
+        .find_map(|key| find(message, number, key).and_then(Value::of))
 }
 
 fn header_source<'a>(set: &'a Set, resource: &'a [u8]) -> Option<Value<'a>> {

@@ -54,11 +54,15 @@ fn parents(analysis: &Analysis<'_>) -> Vec<usize> {
     for (index, span) in analysis.spans.iter().enumerate() {
         by_id.entry((span.trace_id, span.span_id)).or_insert(index);
     }
-    let parent = |(trace_id, parent_id): (&[u8], &[u8])| match parent_id.iter().all(|byte| *byte == 0) {
-        true => NONE,
-        false => by_id.get(&(trace_id, parent_id)).copied().unwrap_or(NONE),
-    };
-    let links = analysis.spans.iter().map(|span| (span.trace_id, span.parent_id));
+    let parent =
+        |(trace_id, parent_id): (&[u8], &[u8])| match parent_id.iter().all(|byte| *byte == 0) {
+            true => NONE,
+            false => by_id.get(&(trace_id, parent_id)).copied().unwrap_or(NONE),
+        };
+    let links = analysis
+        .spans
+        .iter()
+        .map(|span| (span.trace_id, span.parent_id));
     links.map(parent).collect()
 }
 
@@ -83,7 +87,10 @@ fn take(analysis: &mut Analysis<'_>, span: usize, parent: usize, inherit: Mask) 
 /// The value of a span for an attribute: its own, the inherited, or that around it.
 fn value<'a>(analysis: &Analysis<'a>, span: usize, attribute: usize) -> Option<Value<'a>> {
     let record = &analysis.spans[span];
-    match analysis.values(record).find(|entry| usize::from(entry.attribute) == attribute) {
+    match analysis
+        .values(record)
+        .find(|entry| usize::from(entry.attribute) == attribute)
+    {
         Some(entry) => Some(entry.value),
         None => analysis.scope(record).header.value(attribute),
     }

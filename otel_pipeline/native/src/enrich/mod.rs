@@ -53,7 +53,9 @@ pub fn enrich(
         None => batch.unbind(),
     };
     let unresolved = unresolved.into_iter();
-    let unresolved: Vec<_> = unresolved.map(|((sender, key), count)| (sender, key, count)).collect();
+    let unresolved: Vec<_> = unresolved
+        .map(|((sender, key), count)| (sender, key, count))
+        .collect();
     let findings = (!unresolved.is_empty()).then_some(EnrichFindings { unresolved });
     Ok((enriched, findings))
 }

@@ -42,8 +42,14 @@ pub fn enrich(plan: &Plan, signal: Signal, message: &[u8]) -> (Option<Vec<u8>>, 
 fn is_edited(analysis: &Analysis<'_>) -> bool {
     !analysis.inherited.is_empty()
         || analysis.entries.iter().any(|entry| entry.write)
-        || analysis.resources.iter().any(|one| !one.header.writes.is_empty())
-        || analysis.scopes.iter().any(|one| !one.header.writes.is_empty())
+        || analysis
+            .resources
+            .iter()
+            .any(|one| !one.header.writes.is_empty())
+        || analysis
+            .scopes
+            .iter()
+            .any(|one| !one.header.writes.is_empty())
 }
 
 fn unresolved(plan: &Plan, analysis: &Analysis<'_>) -> Unresolved {
@@ -59,7 +65,12 @@ fn unresolved(plan: &Plan, analysis: &Analysis<'_>) -> Unresolved {
             row[attribute] += count;
         }
         if items.peek().is_none_or(|(next, _, _)| *next != resource) {
-            add_row(plan, analysis.resources[resource].sender, &mut row, &mut unresolved);
+            add_row(
+                plan,
+                analysis.resources[resource].sender,
+                &mut row,
+                &mut unresolved,
+            );
         }
     }
     unresolved
@@ -91,10 +102,19 @@ struct Writer<'p> {
 }
 
 impl Writer<'_> {
-    fn header(&self, writes: &[(usize, Value<'_>)], replaced: Mask, field: u32, body: &[u8], out: &mut Vec<u8>) -> bool {
+    fn header(
+        &self,
+        writes: &[(usize, Value<'_>)],
+        replaced: Mask,
+        field: u32,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
         if !writes.is_empty() {
             self.put_without(replaced, field, body, out);
-            writes.iter().for_each(|(attribute, value)| self.put(*attribute, *value, field, out));
+            writes
+                .iter()
+                .for_each(|(attribute, value)| self.put(*attribute, *value, field, out));
         }
         !writes.is_empty()
     }
@@ -128,13 +148,25 @@ impl Rewrite for Writer<'_> {
     fn resource(&mut self, resource: &[u8], out: &mut Vec<u8>) -> bool {
         let header = &self.analysis.resources[self.resource].header;
         self.resource += 1;
-        self.header(&header.writes, header.replaced, RESOURCE_ATTRIBUTES, resource, out)
+        self.header(
+            &header.writes,
+            header.replaced,
+            RESOURCE_ATTRIBUTES,
+            resource,
+            out,
+        )
     }
 
     fn scope(&mut self, context: &Context<'_>, out: &mut Vec<u8>) -> bool {
         let header = &self.analysis.scopes[self.scope].header;
         self.scope += 1;
-        self.header(&header.writes, header.replaced, scope::ATTRIBUTES, context.scope, out)
+        self.header(
+            &header.writes,
+            header.replaced,
+            scope::ATTRIBUTES,
+            context.scope,
+            out,
+        )
     }
 
     fn item(&mut self, _context: &Context<'_>, item: &[u8], out: &mut Vec<u8>) -> Edit {
@@ -143,12 +175,23 @@ impl Rewrite for Writer<'_> {
         }
         let record = &self.analysis.spans[self.span];
         self.span += 1;
-        let mut writes = self.analysis.values(record).filter(|entry| entry.write).peekable();
+        let mut writes = self
+            .analysis
+            .values(record)
+            .filter(|entry| entry.write)
+            .peekable();
         if writes.peek().is_none() {
             return Edit::Keep;
         }
         self.put_without(record.replaced, span::ATTRIBUTES, item, out);
-        writes.for_each(|entry| self.put(usize::from(entry.attribute), entry.value, span::ATTRIBUTES, out));
+        writes.for_each(|entry| {
+            self.put(
+                usize::from(entry.attribute),
+                entry.value,
+                span::ATTRIBUTES,
+                out,
+            )
+        });
         Edit::Write
     }
 }

@@ -240,7 +240,10 @@ impl Set {
     }
 
     fn entry(&self, text: &str) -> Option<&Scalar> {
-        let fit = self.table.iter().find(|(glob, _)| matches_glob(glob, text))?;
+        let fit = self
+            .table
+            .iter()
+            .find(|(glob, _)| matches_glob(glob, text))?;
         Some(&fit.1)
     }
 }
@@ -286,10 +289,15 @@ impl Keys {
         }
         let slots = &mut self.slots;
         let key = key.into_bytes().into_boxed_slice();
-        let slot = self.uses.entry(key).or_default().slot.get_or_insert_with(|| {
-            *slots += 1;
-            *slots - 1
-        });
+        let slot = self
+            .uses
+            .entry(key)
+            .or_default()
+            .slot
+            .get_or_insert_with(|| {
+                *slots += 1;
+                *slots - 1
+            });
         Lookup::Slot(*slot)
     }
 
@@ -375,10 +383,14 @@ fn condition(spec: ConditionSpec) -> Result<Condition, String> {
 }
 
 fn keyed(specs: Vec<(String, ConditionSpec)>) -> Result<Vec<(String, Condition)>, String> {
-    let compiled = specs.into_iter().map(|(key, spec)| Ok((key, condition(spec)?)));
+    let compiled = specs
+        .into_iter()
+        .map(|(key, spec)| Ok((key, condition(spec)?)));
     compiled.collect()
 }
 
 fn bits(numbers: &[u8]) -> u32 {
-    numbers.iter().fold(0, |bits, number| bits | 1u32.checked_shl(u32::from(*number)).unwrap_or(0))
+    numbers.iter().fold(0, |bits, number| {
+        bits | 1u32.checked_shl(u32::from(*number)).unwrap_or(0)
+    })
 }

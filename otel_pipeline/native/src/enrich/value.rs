@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use super::condition::matches_glob;
 use crate::otlp::{AnyValue, any, key_value};
-use crate::wire::{put_bytes_field, put_message, put_tag, put_varint, put_varint_field, varint_len};
+use crate::wire::{
+    put_bytes_field, put_message, put_tag, put_varint, put_varint_field, varint_len,
+};
 
 /// A value of a canonical attribute, borrowed from the batch or the plan.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +203,10 @@ impl Domain {
             return Some(member);
         }
         let folded = std::str::from_utf8(folded).ok()?;
-        let fit = self.globs.iter().find(|(glob, _)| matches_glob(glob, folded))?;
+        let fit = self
+            .globs
+            .iter()
+            .find(|(glob, _)| matches_glob(glob, folded))?;
         Some(&fit.1)
     }
 }
@@ -217,8 +222,8 @@ fn is_low_cardinality(text: &str, kind: LowCardinality) -> bool {
             true
         }
         b'a'..=b'z' | b'A'..=b'Z' => true,
-        b'_' | b'.' | b':' | b'$' | b'-' | b'/' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b','
-        | b'#' => true,
+        b'_' | b'.' | b':' | b'$' | b'-' | b'/' | b'<' | b'>' | b'(' | b')' | b'[' | b']'
+        | b',' | b'#' => true,
         b' ' | b'{' | b'}' | b'*' | b'+' | b'&' | b'@' | 0x80.. => name,
         _ => false,
     };
