@@ -137,8 +137,6 @@ class Rule:
     """What the sender of the span must match too."""
     match: Selector
     set: Mapping[str, ValueSource | Scalar]
-    place: str
-    """File and line, for messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,7 @@ class _Resolver:
                 notes = entry.value.annotations.otel_pipeline
                 if notes is not None and self.check_rule(entry, notes, sender, attributes):
                     match = _selector(notes) if section == "spans" else _selector(files.RuleNotes())
-                    place = f"{entry.source.file}:{entry.source.line(entry.place)}"
-                    found.append((-entry.layer, sender is None, Rule(name, sender, match, notes.set, place)))
+                    found.append((-entry.layer, sender is None, Rule(name, sender, match, notes.set)))
         yield from (rule for _, _, rule in sorted(found, key=lambda one: one[:2]) if rule.set)
 
     def sender(self, entry: Definition, senders: Mapping[str, Selector]) -> Selector | None:

@@ -6,8 +6,9 @@ import pytest
 
 from otel_pipeline.component import Kind, discover
 from otel_pipeline.errors import SemconvError
+from otel_pipeline.pdata import to_proto
 from otel_pipeline.processors.semconv import Semconv, SemconvConfig
-from otel_pipeline.testing import make_settings, make_span, make_traces, to_message
+from otel_pipeline.testing import make_settings, make_span, make_traces
 
 
 def test_is_found() -> None:
@@ -20,7 +21,7 @@ def test_enriches() -> None:
     processor = Semconv(SemconvConfig(), make_settings("semconv"))
     enriched = processor.process(make_traces(make_span(), resource={"project": "shop"}))
     assert enriched is not None
-    attributes = to_message(enriched).resource_spans[0].resource.attributes
+    attributes = to_proto(enriched).resource_spans[0].resource.attributes
     assert ("sdlc.project.id", "shop") in [(one.key, one.value.string_value) for one in attributes]
 
 

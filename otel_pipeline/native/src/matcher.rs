@@ -100,7 +100,8 @@ impl Matcher {
     }
 }
 
-fn compile_regex(pattern: &str) -> Result<Regex, String> {
+/// A regular expression of bounded size.
+pub fn compile_regex(pattern: &str) -> Result<Regex, String> {
     regex::RegexBuilder::new(pattern)
         .size_limit(1 << 20)
         .build()

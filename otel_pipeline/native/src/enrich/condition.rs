@@ -4,6 +4,7 @@
 use regex::Regex;
 use serde::Deserialize;
 
+use crate::matcher::compile_regex;
 use crate::otlp::AnyValue;
 
 /// A literal of a rule.
@@ -43,14 +44,14 @@ pub enum Condition {
 
 impl Condition {
     /// Compiles a condition; the error is that of a bad regular expression.
-    pub fn new(spec: ConditionSpec) -> Result<Self, regex::Error> {
+    pub fn new(spec: ConditionSpec) -> Result<Self, String> {
         Ok(match spec {
             ConditionSpec::Any(specs) => {
                 Self::Any(specs.into_iter().map(Self::new).collect::<Result<_, _>>()?)
             }
             ConditionSpec::Literal(scalar) => Self::Literal(scalar),
             ConditionSpec::Glob(glob) => Self::Glob(glob),
-            ConditionSpec::Regex(pattern) => Self::Regex(Regex::new(&pattern)?),
+            ConditionSpec::Regex(pattern) => Self::Regex(compile_regex(&pattern)?),
             ConditionSpec::Present(present) => Self::Present(present),
             ConditionSpec::Not(inner) => Self::Not(Box::new(Self::new(*inner)?)),
             ConditionSpec::Range(low, high) => Self::Range(

@@ -16,6 +16,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::batch::Batch;
+use crate::matcher::compile_regex;
 
 /// A compiled enrichment plan.
 #[pyclass(frozen, module = "otel_pipeline._native")]
@@ -63,6 +64,6 @@ pub fn enrich(
 /// What is wrong with a pattern of the rules' regular expressions; None for a good one.
 #[pyfunction]
 pub fn regex_problem(pattern: &str) -> Option<String> {
-    let error = regex::Regex::new(pattern).err()?.to_string();
+    let error = compile_regex(pattern).err()?;
     Some(error.lines().last().unwrap_or_default().trim().to_owned())
 }

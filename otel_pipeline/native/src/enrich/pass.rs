@@ -28,7 +28,6 @@ pub fn enrich(plan: &Plan, signal: Signal, message: &[u8]) -> (Option<Vec<u8>>, 
     let edited = is_edited(&analysis).then(|| {
         let mut writer = Writer {
             plan,
-            signal,
             analysis: &analysis,
             resource: 0,
             scope: 0,
@@ -94,7 +93,6 @@ fn add_row(plan: &Plan, sender: &str, row: &mut [u64], unresolved: &mut Unresolv
 /// Writes what the analysis decided; sees resources, scopes and spans in the order in which it recorded them.
 struct Writer<'p> {
     plan: &'p Plan,
-    signal: Signal,
     analysis: &'p Analysis<'p>,
     resource: usize,
     scope: usize,
@@ -146,8 +144,11 @@ impl Writer<'_> {
 
 impl Rewrite for Writer<'_> {
     fn resource(&mut self, resource: &[u8], out: &mut Vec<u8>) -> bool {
-        let header = &self.analysis.resources[self.resource].header;
+        let Some(record) = self.analysis.resources.get(self.resource) else {
+            return false;
+        };
         self.resource += 1;
+        let header = &record.header;
         self.header(
             &header.writes,
             header.replaced,
@@ -158,8 +159,11 @@ impl Rewrite for Writer<'_> {
     }
 
     fn scope(&mut self, context: &Context<'_>, out: &mut Vec<u8>) -> bool {
-        let header = &self.analysis.scopes[self.scope].header;
+        let Some(record) = self.analysis.scopes.get(self.scope) else {
+            return false;
+        };
         self.scope += 1;
+        let header = &record.header;
         self.header(
             &header.writes,
             header.replaced,
@@ -170,10 +174,9 @@ impl Rewrite for Writer<'_> {
     }
 
     fn item(&mut self, _context: &Context<'_>, item: &[u8], out: &mut Vec<u8>) -> Edit {
-        if self.signal != Signal::Traces {
+        let Some(record) = self.analysis.spans.get(self.span) else {
             return Edit::Keep;
-        }
-        let record = &self.analysis.spans[self.span];
+        };
         self.span += 1;
         let mut writes = self
             .analysis

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::condition::{Condition, ConditionSpec, Scalar, matches_glob};
 use super::value::{Domain, DomainSpec, Value, encoded_key};
+use crate::matcher::compile_regex;
 
 /// A set of canonical attributes, one bit for each by index.
 pub type Mask = u64;
@@ -304,13 +305,13 @@ impl Keys {
     fn selector(&mut self, spec: SelectorSpec) -> Result<Selector, String> {
         Ok(Selector {
             resource: keyed(spec.resource)?,
-            scope_name: spec.scope_name.map(condition).transpose()?,
-            scope_version: spec.scope_version.map(condition).transpose()?,
+            scope_name: spec.scope_name.map(Condition::new).transpose()?,
+            scope_version: spec.scope_version.map(Condition::new).transpose()?,
             scope_attributes: keyed(spec.scope_attributes)?,
-            name: spec.name.map(condition).transpose()?,
+            name: spec.name.map(Condition::new).transpose()?,
             kinds: bits(&spec.kinds),
             statuses: bits(&spec.statuses),
-            event: spec.event.map(condition).transpose()?,
+            event: spec.event.map(Condition::new).transpose()?,
             attributes: keyed(spec.attributes)?
                 .into_iter()
                 .map(|(key, condition)| (self.lookup(key), condition))
@@ -360,7 +361,7 @@ impl Keys {
     }
 
     fn set(&mut self, spec: SetSpec) -> Result<Set, String> {
-        let regex = spec.regex.map(|pattern| Regex::new(&pattern));
+        let regex = spec.regex.map(|pattern| compile_regex(&pattern));
         Ok(Set {
             attribute: spec.attribute,
             from: match spec.from {
@@ -372,20 +373,16 @@ impl Keys {
                 FromSpec::Event(name, keys) => From::Event(name, keys),
                 FromSpec::Name => From::Name,
             },
-            regex: regex.transpose().map_err(|error| error.to_string())?,
+            regex: regex.transpose()?,
             table: spec.table,
         })
     }
 }
 
-fn condition(spec: ConditionSpec) -> Result<Condition, String> {
-    Condition::new(spec).map_err(|error| error.to_string())
-}
-
 fn keyed(specs: Vec<(String, ConditionSpec)>) -> Result<Vec<(String, Condition)>, String> {
     let compiled = specs
         .into_iter()
-        .map(|(key, spec)| Ok((key, condition(spec)?)));
+        .map(|(key, spec)| Ok((key, Condition::new(spec)?)));
     compiled.collect()
 }
 
