@@ -187,7 +187,11 @@ impl Plan {
         Ok(Self {
             inherit: bits(|attribute| attribute.inherit),
             expected: bits(|attribute| attribute.expected),
-            attributes: spec.attributes.into_iter().map(Attribute::new).collect(),
+            attributes: spec
+                .attributes
+                .into_iter()
+                .map(Attribute::new)
+                .collect::<Result<_, _>>()?,
             keys: keys.uses,
             slots: keys.slots,
             senders,
@@ -202,12 +206,13 @@ fn mask(attributes: &[AttributeSpec], chosen: fn(&AttributeSpec) -> bool) -> Mas
 }
 
 impl Attribute {
-    fn new(spec: AttributeSpec) -> Self {
-        Self {
+    fn new(spec: AttributeSpec) -> Result<Self, String> {
+        let domain = Domain::new(spec.domain);
+        Ok(Self {
             encoded_key: encoded_key(&spec.key),
+            domain: domain.map_err(|error| format!("attribute {}: {error}", spec.key))?,
             key: spec.key,
-            domain: Domain::new(spec.domain),
-        }
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! Values of canonical attributes: what counts as one, how it is written in its one form, how it is encoded.
 #![forbid(unsafe_code)]
 
+use regex::RegexSet;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
-use super::condition::matches_glob;
+use crate::matcher::glob_to_regex;
 use crate::otlp::{AnyValue, any, key_value};
 use crate::wire::{
     put_bytes_field, put_message, put_tag, put_varint, put_varint_field, varint_len,
@@ -119,7 +120,10 @@ pub enum LowCardinality {
 pub struct Domain {
     boolean: bool,
     members: FxHashMap<Box<[u8]>, String>,
-    globs: Vec<(String, String)>,
+    /// All globs at once: names that fit none are the costly ones, and the most frequent.
+    globs: RegexSet,
+    /// The member for each glob.
+    glob_members: Vec<String>,
     other: Option<String>,
     low_cardinality: Option<LowCardinality>,
     /// False where every value stays as it is.
@@ -130,21 +134,25 @@ pub struct Domain {
 const MAX_MEMBER_BYTES: usize = 256;
 
 impl Domain {
-    pub fn new(spec: DomainSpec) -> Self {
-        let normalises = !spec.members.is_empty() || !spec.globs.is_empty() || spec.other.is_some();
+    /// Makes a domain ready; the error is that of the globs, taken together.
+    pub fn new(spec: DomainSpec) -> Result<Self, String> {
+        let (globs, glob_members): (Vec<_>, Vec<_>) = spec.globs.into_iter().unzip();
+        let normalises = !spec.members.is_empty() || !globs.is_empty() || spec.other.is_some();
         let members = spec
             .members
             .into_iter()
             .map(|(folded, member)| (folded.into_bytes().into_boxed_slice(), member))
             .collect();
-        Self {
+        let globs = RegexSet::new(globs.iter().map(|glob| glob_to_regex(glob)));
+        Ok(Self {
             boolean: spec.boolean,
             members,
-            globs: spec.globs,
+            globs: globs.map_err(|error| error.to_string())?,
+            glob_members,
             other: spec.other,
             low_cardinality: spec.low_cardinality,
             normalises,
-        }
+        })
     }
 
     /// The value as this attribute takes it; None where it cannot.
@@ -203,11 +211,8 @@ impl Domain {
             return Some(member);
         }
         let folded = std::str::from_utf8(folded).ok()?;
-        let fit = self
-            .globs
-            .iter()
-            .find(|(glob, _)| matches_glob(glob, folded))?;
-        Some(&fit.1)
+        let first = self.globs.matches(folded).iter().next()?;
+        self.glob_members.get(first).map(String::as_str)
     }
 }
 
