@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic, time_ns
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from otel_pipeline.options import Options
 from otel_pipeline.pdata import Batch, Signal
@@ -32,6 +32,7 @@ __all__ = [
     "Options",
     "Processor",
     "Receiver",
+    "ServiceView",
     "Settings",
     "discover",
 ]
@@ -76,6 +77,16 @@ class Clock:
     """Unix nanoseconds, for stored and sent timestamps only."""
 
 
+class ServiceView(Protocol):
+    """What an extension sees of the running gateway."""
+
+    def unready(self) -> list[str]:
+        """Why the gateway does not take data now, one reason each; empty when it does."""
+
+    def describe(self) -> dict[str, Any]:
+        """Components, pipelines, item balance, versions and the last reload, for JSON."""
+
+
 @dataclass(slots=True)
 class Settings:
     """What the service gives to a component, beside the user's options."""
@@ -92,8 +103,8 @@ class Settings:
     what only it knows (`dropped`, `sent`) and may set `held`."""
     report: Callable[[Health, str], None] = lambda _health, _reason: None
     """Tells how the component is; shown at /status."""
-    service: Any = None
-    """The service, for extensions that show it. Other kinds must not use it."""
+    service: ServiceView | None = None
+    """The running gateway, for extensions that show it. Other kinds must not use it."""
 
 
 class NoOptions(Options):
@@ -107,7 +118,7 @@ class Component:
     """Common to all kinds. `start` and `shutdown` run once each, on the event loop.
 
     `shutdown` may come without `start`, and twice; before it returns, everything accepted has been handed on, queued
-    durably, or counted as dropped.
+    durably, or counted as dropped. It is cancelled when the time for it is over: then count at once, and return.
     """
 
     type: ClassVar[str]
@@ -127,6 +138,14 @@ class Component:
     async def shutdown(self) -> None:
         """Flushes and closes."""
 
+    def stale(self) -> bool:
+        """At reload, with the same options as before: whether what it was built from besides them (files) has changed.
+
+        Exporters, connectors, extensions and receivers live through a reload where class and options are the same and
+        this is False. Processors are always built anew.
+        """
+        return False
+
 
 class Receiver(Component):
     """Brings batches in. One instance serves all signals that list its id."""
@@ -141,12 +160,15 @@ class Processor(Component):
     """Batch in, batch out; one instance for each pipeline that lists its id.
 
     It never calls the next component and does not wait. Items missing from the result are counted as dropped for
-    `drop_reason`.
+    `drop_reason`, except those that it counted as dropped for another reason itself, or shows as `held` in its counts.
+    Batches above 1 MiB come in a worker thread; calls of `process` and `flush` never overlap.
     """
 
     drop_reason: ClassVar[str] = "dropped"
     flush_interval: float | None = None
-    """Seconds between calls of `flush`; None = never called."""
+    """Seconds between calls of `flush`; None = only called at shutdown."""
+    draining: bool = False
+    """Set before the last call of `flush`: everything that is held is due."""
 
     def process(self, batch: Batch) -> Batch | None:
         """The batch to hand on; the same object where nothing changed; None where nothing is left or all is held.
@@ -163,7 +185,8 @@ class Processor(Component):
 class Connector(Processor):
     """Ends one pipeline and begins another: takes batches of `signals`, gives batches of `produces`.
 
-    One instance for its id. What `process` and `flush` return goes to the pipelines that list it as receiver.
+    One instance for its id. What `process` and `flush` return goes to the pipelines that list it as receiver. When what
+    `process` returns is refused, the sender is told to send again: one that keeps state gives its results in `flush`.
     """
 
     produces: ClassVar[frozenset[Signal]] = frozenset(Signal)
@@ -176,6 +199,8 @@ class Exporter(Component):
         """Returns when the batch is delivered or queued; else raises a ConsumeError.
 
         Counts in its settings: `sent` when delivered, `dropped` by reason when given up, `held` for what is queued.
+        Items of a call that is still running are counted by the edge: sets `sent`, `dropped` and `held` for them last,
+        without waiting between that and its return.
         """
         raise NotImplementedError
 

@@ -4,6 +4,7 @@ OtelPipelineError
 ├── ProblemsError            a list of problems, all found in one run
 │   ├── ConfigError          the configuration files
 │   └── SemconvError         the semantic-convention files
+├── StartError               a component could not be started
 ├── DecodeError              a request body that is not OTLP
 └── ConsumeError             a component did not take a batch; raised between components
     ├── RetryableError       try the same batch again later: queue full, memory high, shutting down
@@ -24,6 +25,7 @@ __all__ = [
     "ProblemsError",
     "RetryableError",
     "SemconvError",
+    "StartError",
     "TooLargeError",
 ]
 
@@ -67,6 +69,10 @@ class ConfigError(ProblemsError):
 
 class SemconvError(ProblemsError):
     """The semantic-convention files cannot be used."""
+
+
+class StartError(OtelPipelineError):
+    """A component could not be built or started; the message names it and says why."""
 
 
 class DecodeError(OtelPipelineError):
