@@ -124,6 +124,12 @@ class Inlet:
             self._resumed.set()
             self._resumed = None
 
+    def close(self) -> None:
+        """Refuses calls that wait, where no graph will let them in any more."""
+        if self._resumed:
+            self.target = not_ready
+            self.resume()
+
     async def consume(self, batch: Batch) -> None:
         """Hands a batch to every pipeline that lists the receiver."""
         while self._resumed:

@@ -114,9 +114,8 @@ class Graph:
     async def _stop_receivers(self, kept: set[Node], until: float) -> None:
         receivers = self.of(Kind.RECEIVER)
         for node in receivers:
-            if node in kept:
-                for inlet in node.inlets.values():
-                    inlet.pause()
+            for inlet in node.inlets.values():
+                inlet.pause() if node in kept else inlet.close()
         await _together(node.shutdown(until) for node in receivers if node.running and node not in kept)
         counts = [inlet.counts for node in receivers for inlet in node.inlets.values()]
         while any(count.pending for count in counts) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
