@@ -216,6 +216,14 @@ class _Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         self.owner.lost()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keeps a half-closed connection until what was asked on it is answered."""
+        cycle = self.cycle
+        if self.broken or cycle is None or cycle.response_complete or cycle.more_body or self.scheme == "https":
+            return False
+        cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self.broken:
             return
