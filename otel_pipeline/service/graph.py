@@ -98,7 +98,7 @@ class Graph:
         """
         kept = set(keep)
         now = asyncio.get_running_loop().time
-        end = now() + timeout
+        end = now() + max(0.0, timeout)
         await self._stop_receivers(kept, (now() + end) / 2)
         self._stopping.set()
         if self._timers:
