@@ -142,6 +142,7 @@ class Python(Processor):
 
     def flush(self, now_unix_ns: int) -> Batch | None:
         """What the user's processor held."""
+        self._inner.draining = self.draining
         try:
             return self._inner.flush(now_unix_ns)
         except Exception as error:
