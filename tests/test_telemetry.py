@@ -1,6 +1,6 @@
 """The gateway's own metrics: names, labels, values, both text formats."""
 
-from functools import partial
+from collections.abc import Callable
 
 import pytest
 from prometheus_client import REGISTRY
@@ -144,8 +144,12 @@ def test_gauges_of_a_scope_end_with_it_and_its_counters_stay() -> None:
     """Two components share a name; one goes."""
     telemetry = Telemetry()
     scopes = [telemetry.scope(), telemetry.scope()]
+
+    def size_of(exporter: str) -> Callable[[], dict[tuple[str, ...], float]]:
+        return lambda: {(exporter,): 1.0}
+
     for number, scope in enumerate(scopes):
-        scope.gauge("queue_size", partial(dict.fromkeys, [(str(number),)], 1.0), labels=("exporter",))
+        scope.gauge("queue_size", size_of(str(number)), labels=("exporter",))
         scope.counter("otel_pipeline_things").add(1)
     assert telemetry.counters["otel_pipeline_things"].values == {(): 2}
     scopes[0].close()

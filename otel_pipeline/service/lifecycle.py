@@ -70,9 +70,6 @@ class Service:
         self._phase = "stopping"
         await self.graph.shutdown(self.config.service.shutdown_timeout if timeout is None else timeout)
         self._phase = "stopped"
-        for row in self.graph.rows():
-            if lost := row.counts.dropped.get("shutdown"):
-                _log.warning("%s %r dropped %d %s at shutdown", row.kind, row.id, lost, row.items)
         _log.info("stopped")
 
     async def reload(self, load: Callable[[], Config]) -> bool:
