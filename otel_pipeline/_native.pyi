@@ -151,4 +151,71 @@ def regex_problem(pattern: str) -> str | None:
 
 # --- aggregate.rs
 
-# --- store.rs
+# --- prometheus/
+
+class Ingested:
+    """What became of the data points of one batch; `kept` and the sum of `dropped` are all of them."""
+
+    @property
+    def kept(self) -> int:
+        """In a series, or added to an overflow series."""
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Data points by reason: `old_point`, `counter_decreased`, `type_conflict`, `series_limit`, ..."""
+    @property
+    def notes(self) -> dict[str, int]:
+        """What was noticed without dropping a point: `overflow`, `help_conflict`, `exemplar_dropped`, ..."""
+
+class SeriesStore:
+    """Latest values of Prometheus series, fed by OTLP metrics and read as pages. Safe to use from several threads.
+
+    A series is one label set of one metric. It is replaced by its latest cumulative point: an older point is dropped,
+    within one start time a counter never falls, a later start time is a reset, an earlier one is a writer that another
+    has replaced. Over a limit, counters and histograms are added up in the series `otel_metric_overflow="true"`.
+
+    **Zero first.** `increase()` and `rate()` see a series only from its second sample on, so a counter that is born
+    with 5 would lose these 5. Therefore a scraper sees a new counter or histogram once as 0, and from then on with its
+    value. This is right only where 0 was the true value before, and nobody has seen another one:
+
+    - The series must be fresh: its start time is known, is not before `epoch_ns` (else an earlier gateway may have
+      shown it), and is not older than `metric_expiration_ns` (else it may have been here, expired and been forgotten).
+    - It must be new to the scraper: nobody was shown it yet, or it was born after the scraper became known. A scraper
+      that appears later gets the values, for it may be a known one under a new address, and 0 would be a false reset.
+    - A reset is a birth: the scraper sees 0 again, so that nothing is lost where the new value is above the old one.
+
+    The rule for fresh streams holds for the overflow series too: a stream that is not fresh adds only its gains.
+    """
+
+    def __init__(
+        self,
+        *,
+        epoch_ns: int,
+        namespace: str = "",
+        const_labels: Sequence[tuple[str, str]] = (),
+        send_timestamps: bool = False,
+        created_timestamps: bool = True,
+        without_scope_info: bool = False,
+        metric_expiration_ns: int = ...,
+        max_series_per_metric: int = 2000,
+        max_series: int = 100_000,
+        zero_first: bool = True,
+    ) -> None:
+        """`epoch_ns` is now, in Unix nanoseconds of the clock that all calls use.
+
+        `max_series_per_metric` counts label sets; `max_series` counts lines of text, of which a histogram has one for
+        each bucket and two more. As many streams again as `max_series` are remembered behind overflow series.
+        """
+    def ingest(self, batch: Batch, now_ns: int) -> Ingested:
+        """Takes a batch of metrics. ValueError for another signal."""
+    def render(self, format: str, scraper: int | None, now_ns: int, own: bytes = b"") -> bytes:
+        """The page: `own` (the gateway's own families, without `# EOF`), then all series.
+
+        `format` is `text` (0.0.4) or `openmetrics` (1.0). `scraper` is a slot from 0 to 63 that sees 0 first; None
+        sees the values and changes nothing. Names of `own` are taken: other families of these names are dropped.
+        """
+    def register_scraper(self, slot: int) -> None:
+        """Gives a slot to a scraper that is not known yet; its former owner is forgotten."""
+    def expire(self, now_ns: int) -> int:
+        """Removes what was not ingested for the expiration time; gives the number of series that went."""
+    def stats(self) -> dict[str, int]:
+        """`families`, `series`, `lines`, `overflow_streams` and `targets` held now."""

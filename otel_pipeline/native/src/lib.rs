@@ -15,6 +15,7 @@ pub mod limits;
 pub mod matcher;
 pub mod otlp;
 pub mod repair;
+pub mod prometheus;
 pub mod rewrite;
 pub mod rows;
 pub mod schema;
@@ -40,5 +41,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<enrich::EnrichFindings>()?;
     module.add_function(wrap_pyfunction!(enrich::enrich, module)?)?;
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
+    module.add_class::<prometheus::Ingested>()?;
+    module.add_class::<prometheus::SeriesStore>()?;
     Ok(())
 }

@@ -1,0 +1,149 @@
+//! The Prometheus bridge: a store of series that OTLP metrics are ingested into and pages are rendered from.
+
+mod family;
+mod ingest;
+mod labels;
+pub mod names;
+pub mod number;
+mod points;
+mod render;
+pub mod series;
+mod store;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::batch::Batch;
+use crate::otlp::Signal;
+use render::Format;
+use store::{Options, SCRAPERS, Store};
+
+/// What became of the data points of one batch; see `_native.pyi`.
+#[pyclass(frozen, get_all, module = "otel_pipeline._native")]
+pub struct Ingested {
+    pub kept: u64,
+    pub dropped: BTreeMap<&'static str, u64>,
+    pub notes: BTreeMap<&'static str, u64>,
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen, module = "otel_pipeline._native")]
+pub struct SeriesStore {
+    store: Store,
+    /// Length of the last page, so that the next one is not moved while it grows.
+    last_page_bytes: AtomicUsize,
+}
+
+#[pymethods]
+impl SeriesStore {
+    #[new]
+    #[pyo3(signature = (
+        *,
+        epoch_ns,
+        namespace="",
+        const_labels=Vec::new(),
+        send_timestamps=false,
+        created_timestamps=true,
+        without_scope_info=false,
+        metric_expiration_ns=86_400_000_000_000,
+        max_series_per_metric=2000,
+        max_series=100_000,
+        zero_first=true,
+    ))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments in Python
+    fn new(
+        epoch_ns: u64,
+        namespace: &str,
+        const_labels: Vec<(String, String)>,
+        send_timestamps: bool,
+        created_timestamps: bool,
+        without_scope_info: bool,
+        metric_expiration_ns: u64,
+        max_series_per_metric: usize,
+        max_series: usize,
+        zero_first: bool,
+    ) -> Self {
+        let store = Store::new(Options {
+            namespace: namespace.to_owned(),
+            const_labels,
+            send_timestamps,
+            created_timestamps,
+            without_scope_info,
+            metric_expiration_ns,
+            max_series_per_metric,
+            max_series,
+            zero_first,
+            epoch_ns,
+        });
+        Self {
+            store,
+            last_page_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    fn ingest(&self, py: Python<'_>, batch: &Bound<'_, Batch>, now_ns: u64) -> PyResult<Ingested> {
+        let batch = batch.get();
+        if batch.signal != Signal::Metrics {
+            return Err(PyValueError::new_err("ingest needs a batch of metrics"));
+        }
+        let data = batch.bytes(py);
+        let report = py.detach(|| ingest::ingest(&self.store, data, now_ns));
+        Ok(Ingested {
+            kept: report.kept,
+            dropped: report.dropped,
+            notes: report.notes,
+        })
+    }
+
+    #[pyo3(signature = (format, scraper, now_ns, own=&b""[..]))]
+    fn render<'py>(
+        &self,
+        py: Python<'py>,
+        format: &str,
+        scraper: Option<usize>,
+        now_ns: u64,
+        own: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let format = Format::parse(format)
+            .ok_or_else(|| PyValueError::new_err("format must be 'text' or 'openmetrics'"))?;
+        if scraper.is_some_and(|slot| slot >= SCRAPERS) {
+            return Err(PyValueError::new_err("scraper must be 0 to 63"));
+        }
+        let page = py.detach(|| {
+            self.store.reserve(render::page_names(own));
+            self.store.expire(now_ns);
+            let last = self.last_page_bytes.load(Ordering::Relaxed);
+            let page = render::render(&self.store, format, scraper, own, last + last / 16);
+            self.last_page_bytes.store(page.len(), Ordering::Relaxed);
+            page
+        });
+        Ok(PyBytes::new(py, &page))
+    }
+
+    fn register_scraper(&self, slot: usize) -> PyResult<()> {
+        if slot >= SCRAPERS {
+            return Err(PyValueError::new_err("slot must be 0 to 63"));
+        }
+        self.store.register_scraper(slot);
+        Ok(())
+    }
+
+    fn expire(&self, py: Python<'_>, now_ns: u64) -> usize {
+        py.detach(|| self.store.expire(now_ns))
+    }
+
+    fn stats(&self, py: Python<'_>) -> BTreeMap<&'static str, usize> {
+        let stats = py.detach(|| self.store.stats());
+        BTreeMap::from([
+            ("families", stats.families),
+            ("series", stats.series),
+            ("lines", stats.lines),
+            ("overflow_streams", stats.overflow_streams),
+            ("targets", stats.targets),
+        ])
+    }
+}

@@ -1,0 +1,281 @@
+//! The series store: families by name, what each name claims, targets and scrapers.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use indexmap::IndexMap;
+
+use super::family::{Family, OVERFLOW_LABEL, Room, SERIES_LIMIT, lock};
+use super::labels::{Label, push_label};
+use super::names::Names;
+use super::series::{Kind, Reason, Scraper};
+
+pub const TYPE_CONFLICT: Reason = "type_conflict";
+pub const OWN_NAME: Reason = "own_name";
+/// Scrapers that are told apart: the bits of a series' mask.
+pub const SCRAPERS: usize = 64;
+/// The family that describes resources, by its two names.
+const TARGET_NAMES: [&str; 2] = ["target", "target_info"];
+
+/// What the exporter's configuration says.
+pub struct Options {
+    pub namespace: String,
+    pub const_labels: Vec<Label>,
+    pub send_timestamps: bool,
+    pub created_timestamps: bool,
+    pub without_scope_info: bool,
+    pub metric_expiration_ns: u64,
+    pub max_series_per_metric: usize,
+    pub max_series: usize,
+    pub zero_first: bool,
+    pub epoch_ns: u64,
+}
+
+/// A resource, shown as one `target_info` series.
+pub struct Target {
+    pub labels: Box<str>,
+    ingested_ns: u64,
+}
+
+pub struct Store {
+    pub options: Options,
+    pub names: Names,
+    pub room: Room,
+    registry: RwLock<Registry>,
+    /// By the text of `job` and `instance`.
+    targets: Mutex<IndexMap<Box<str>, Target>>,
+    /// When each scraper slot was given away, in births.
+    scrapers: Mutex<[u64; SCRAPERS]>,
+}
+
+/// Families by their OpenMetrics names, and every name that a page would hold for them.
+#[derive(Default)]
+struct Registry {
+    families: BTreeMap<String, Arc<Family>>,
+    claimed: HashSet<String>,
+    /// Names on the gateway's own page, which no sender may use.
+    own: HashSet<String>,
+}
+
+/// How many of what a store holds.
+pub struct Stats {
+    pub families: usize,
+    pub series: usize,
+    pub lines: usize,
+    pub overflow_streams: usize,
+    pub targets: usize,
+}
+
+impl Store {
+    pub fn new(options: Options) -> Self {
+        let mut overflow_labels: Vec<Label> = options.const_labels.clone();
+        overflow_labels.push((OVERFLOW_LABEL.0.to_owned(), OVERFLOW_LABEL.1.to_owned()));
+        overflow_labels.sort();
+        let mut overflow_text = String::new();
+        for (name, value) in &overflow_labels {
+            push_label(&mut overflow_text, name, value);
+        }
+        let room = Room::new(
+            options.max_series_per_metric,
+            options.max_series,
+            options.metric_expiration_ns,
+            options.zero_first,
+            options.epoch_ns,
+            overflow_text,
+        );
+        let registry = Registry {
+            claimed: TARGET_NAMES.map(str::to_owned).into(),
+            ..Registry::default()
+        };
+        Self {
+            names: Names::new(&options.namespace),
+            options,
+            room,
+            registry: RwLock::new(registry),
+            targets: Mutex::default(),
+            scrapers: Mutex::new([0; SCRAPERS]),
+        }
+    }
+
+    /// The family of this name, made where there is none.
+    pub fn family(
+        &self,
+        name: &str,
+        kind: Kind,
+        unit: &str,
+        help: &str,
+    ) -> Result<Arc<Family>, Reason> {
+        if let Some(family) = self.read().families.get(name) {
+            return known(family, kind);
+        }
+        let mut registry = self.write();
+        if let Some(family) = registry.families.get(name) {
+            return known(family, kind);
+        }
+        let claims = claims(name, kind);
+        if claims.iter().any(|claim| registry.own.contains(claim)) {
+            return Err(OWN_NAME);
+        }
+        if claims.iter().any(|claim| registry.claimed.contains(claim)) {
+            return Err(TYPE_CONFLICT);
+        }
+        if self.room.lines() >= self.room.max_lines {
+            return Err(SERIES_LIMIT);
+        }
+        registry.claimed.extend(claims);
+        let family = Arc::new(Family::new(name.into(), kind, unit.into(), help.into()));
+        registry.families.insert(name.into(), Arc::clone(&family));
+        Ok(family)
+    }
+
+    /// The family of this name and kind where there is one.
+    pub fn existing(&self, name: &str, kind: Kind) -> Option<Arc<Family>> {
+        let registry = self.read();
+        registry
+            .families
+            .get(name)
+            .filter(|family| family.kind == kind)
+            .cloned()
+    }
+
+    /// All families by name, as they are now.
+    pub fn families(&self) -> Vec<Arc<Family>> {
+        self.read().families.values().cloned().collect()
+    }
+
+    /// Keeps `names` for the gateway's own page. Families that have one of them already are dropped.
+    pub fn reserve(&self, names: HashSet<String>) {
+        if self.read().own == names {
+            return;
+        }
+        let mut registry = self.write();
+        registry.own = names;
+        registry.remove(|family, own| {
+            claims(&family.name, family.kind)
+                .iter()
+                .any(|claim| own.contains(claim))
+                && family.remove(&self.room, false)
+        });
+    }
+
+    /// True where the gateway's own page describes targets itself.
+    pub fn targets_are_own(&self) -> bool {
+        let own = &self.read().own;
+        TARGET_NAMES.iter().any(|name| own.contains(*name))
+    }
+
+    /// Notes a resource; false where there is no room for another.
+    pub fn set_target(&self, key: &str, labels: &str, now_ns: u64) -> bool {
+        let mut targets = lock(&self.targets);
+        if !targets.contains_key(key) && targets.len() >= self.room.max_series_per_metric {
+            return false;
+        }
+        let target = Target {
+            labels: labels.into(),
+            ingested_ns: now_ns,
+        };
+        targets.insert(key.into(), target);
+        true
+    }
+
+    /// Calls `visit` with the labels of every target.
+    pub fn for_each_target(&self, mut visit: impl FnMut(&str)) {
+        for target in lock(&self.targets).values() {
+            visit(&target.labels);
+        }
+    }
+
+    /// Gives a slot to a scraper that was not known before. Slots above 63 do not exist.
+    pub fn register_scraper(&self, slot: usize) {
+        if let Some(since) = lock(&self.scrapers).get_mut(slot) {
+            *since = self.room.next_birth();
+        }
+    }
+
+    pub fn scraper(&self, slot: usize) -> Option<Scraper> {
+        let since = *lock(&self.scrapers).get(slot)?;
+        Some(Scraper {
+            bit: 1 << slot,
+            since,
+        })
+    }
+
+    /// Removes series, overflow streams and targets that were not ingested for the expiration time; gives how many
+    /// series went.
+    pub fn expire(&self, now_ns: u64) -> usize {
+        let (mut gone, mut emptied) = (0, false);
+        for family in self.families() {
+            let (expired, empty) = family.expire(&self.room, now_ns);
+            gone += expired;
+            emptied |= empty;
+        }
+        if emptied {
+            self.write()
+                .remove(|family, _| family.remove(&self.room, true));
+        }
+        let expiration_ns = self.room.expiration_ns;
+        lock(&self.targets)
+            .retain(|_, target| now_ns.saturating_sub(target.ingested_ns) <= expiration_ns);
+        gone
+    }
+
+    pub fn stats(&self) -> Stats {
+        let families = self.families();
+        Stats {
+            families: families.len(),
+            series: families.iter().map(|f| f.lock().series.len()).sum(),
+            lines: self.room.lines(),
+            overflow_streams: self.room.overflow_streams(),
+            targets: lock(&self.targets).len(),
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Registry> {
+        self.registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registry {
+    /// Removes the families for which `gone` says so, and gives their names free.
+    fn remove(&mut self, gone: impl Fn(&Family, &HashSet<String>) -> bool) {
+        let (own, claimed) = (&self.own, &mut self.claimed);
+        self.families.retain(|_, family| {
+            let gone = gone(family, own);
+            if gone {
+                for claim in claims(&family.name, family.kind) {
+                    claimed.remove(&claim);
+                }
+            }
+            !gone
+        });
+    }
+}
+
+fn known(family: &Arc<Family>, kind: Kind) -> Result<Arc<Family>, Reason> {
+    if family.kind == kind {
+        Ok(Arc::clone(family))
+    } else {
+        Err(TYPE_CONFLICT)
+    }
+}
+
+/// Every name that a family puts on a page, its own included. No two families may share one (OpenMetrics 1.0,
+/// "MetricFamily").
+pub fn claims(name: &str, kind: Kind) -> Vec<String> {
+    let suffixes: &[&str] = match kind {
+        Kind::Counter => &["", "_total", "_created"],
+        Kind::Gauge => &[""],
+        Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+    };
+    suffixes
+        .iter()
+        .map(|suffix| format!("{name}{suffix}"))
+        .collect()
+}
