@@ -32,6 +32,7 @@ pub struct Room {
     /// The labels of overflow series.
     pub overflow_labels: String,
     lines: AtomicUsize,
+    series: AtomicUsize,
     overflow_streams: AtomicUsize,
     births: AtomicU64,
     hasher: RandomState,
@@ -54,6 +55,7 @@ impl Room {
             epoch_ns,
             overflow_labels,
             lines: AtomicUsize::new(0),
+            series: AtomicUsize::new(0),
             overflow_streams: AtomicUsize::new(0),
             births: AtomicU64::new(1),
             hasher: RandomState::new(),
@@ -62,6 +64,10 @@ impl Room {
 
     pub fn lines(&self) -> usize {
         self.lines.load(Ordering::Relaxed)
+    }
+
+    pub fn series(&self) -> usize {
+        self.series.load(Ordering::Relaxed)
     }
 
     pub fn overflow_streams(&self) -> usize {
@@ -80,20 +86,23 @@ impl Room {
         known && now_ns.saturating_sub(start_ns) <= self.expiration_ns
     }
 
-    fn take_lines(&self, amount: usize) -> bool {
-        take(&self.lines, amount, self.max_lines)
+    fn take_series(&self, lines: usize) -> bool {
+        let taken = take(&self.lines, lines, self.max_lines);
+        self.series.fetch_add(usize::from(taken), Ordering::Relaxed);
+        taken
     }
 
-    fn give_lines(&self, amount: usize) {
-        self.lines.fetch_sub(amount, Ordering::Relaxed);
+    fn give_back(&self, series: usize, lines: usize) {
+        self.series.fetch_sub(series, Ordering::Relaxed);
+        self.lines.fetch_sub(lines, Ordering::Relaxed);
     }
 
     /// Makes room for a series whose buckets changed.
     fn exchange(&self, before: usize, after: usize) -> Result<(), Refused> {
-        if !self.take_lines(after.saturating_sub(before)) {
+        if !take(&self.lines, after.saturating_sub(before), self.max_lines) {
             return Err(Refused::Because(SERIES_LIMIT));
         }
-        self.give_lines(before.saturating_sub(after));
+        self.give_back(0, before.saturating_sub(after));
         Ok(())
     }
 
@@ -284,14 +293,15 @@ impl Family {
             lines += usize::from(expired) * series.point.value.lines();
             !expired
         });
-        room.give_lines(lines);
+        let gone = before - state.series.len();
+        room.give_back(gone, lines);
         if let Some(overflow) = &mut state.overflow {
             overflow.expire(room, now_ns);
             if overflow.streams.is_empty() {
                 state.overflow = None;
             }
         }
-        (before - state.series.len(), state.is_empty())
+        (gone, state.is_empty())
     }
 
     /// Takes the family out of use, with all it holds; with `only_empty`, only where it holds nothing. True where done.
@@ -302,7 +312,7 @@ impl Family {
         }
         state.removed = true;
         let lines = state.series.values().map(|s| s.point.value.lines()).sum();
-        room.give_lines(lines);
+        room.give_back(state.series.len(), lines);
         state.series.clear();
         if let Some(overflow) = state.overflow.take() {
             room.overflow_streams
@@ -335,7 +345,7 @@ impl State {
         !overflowed
             && labels != room.overflow_labels
             && self.series.len() < room.max_series_per_metric
-            && room.take_lines(point.value.lines())
+            && room.take_series(point.value.lines())
     }
 }
 

@@ -58,7 +58,7 @@ struct Registry {
     own: HashSet<String>,
 }
 
-/// How many of what a store holds.
+/// How many of what a store holds, told without waiting for a page that is being rendered.
 pub struct Stats {
     pub families: usize,
     pub series: usize,
@@ -221,10 +221,9 @@ impl Store {
     }
 
     pub fn stats(&self) -> Stats {
-        let families = self.families();
         Stats {
-            families: families.len(),
-            series: families.iter().map(|f| f.lock().series.len()).sum(),
+            families: self.read().families.len(),
+            series: self.room.series(),
             lines: self.room.lines(),
             overflow_streams: self.room.overflow_streams(),
             targets: lock(&self.targets).len(),

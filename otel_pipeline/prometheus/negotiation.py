@@ -1,0 +1,121 @@
+"""Which format and compression a scraper gets, by its Accept and Accept-Encoding headers (RFC 9110, section 12).
+
+Source: Prometheus "Content negotiation" and "Escaping schemes". All names on a page are legal without escaping, which
+is what the scheme `underscores` says; it is therefore the answer whatever scheme was asked for.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["TEXT", "Format", "accepts_gzip", "choose_format"]
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PARAMETER = re.compile(rf'\s*;\s*({_TOKEN})\s*=\s*({_TOKEN}|"[^"\\]*")\s*')
+_RANGE = re.compile(rf"\s*({_TOKEN}(?:/{_TOKEN})?)\s*")
+_Q = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
+_MAX_HEADER = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format that can be answered."""
+
+    name: Literal["text", "openmetrics"]
+    """As `SeriesStore.render` takes it."""
+    media_type: str
+    version: str
+    escaping: bool
+    """Whether the content type names the escaping scheme."""
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type of the answer."""
+        escaping = "; escaping=underscores" if self.escaping else ""
+        return f"{self.media_type}; version={self.version}; charset=utf-8{escaping}"
+
+
+TEXT = Format("text", "text/plain", "0.0.4", escaping=False)
+"""What a client gets that asks for nothing, or for nothing that can be understood."""
+
+_TEXT_1 = Format("text", "text/plain", "1.0.0", escaping=True)
+_OPENMETRICS = Format("openmetrics", "application/openmetrics-text", "1.0.0", escaping=True)
+_OPENMETRICS_0 = Format("openmetrics", "application/openmetrics-text", "0.0.1", escaping=False)
+_FORMATS = (TEXT, _TEXT_1, _OPENMETRICS, _OPENMETRICS_0)
+"""In the order in which a range that fits several of them means them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """One element of an Accept header."""
+
+    value: str
+    version: str
+    q: float
+
+    def specificity(self, offered: Format) -> int:
+        """0 where the range does not fit, else more for the closer fit."""
+        if self.value == "*/*":
+            return 1
+        if self.value == offered.media_type.partition("/")[0] + "/*":
+            return 2
+        if self.value != offered.media_type or self.version not in ("", offered.version):
+            return 0
+        return 4 if self.version else 3
+
+
+def choose_format(accept: str, *, openmetrics: bool = True) -> Format:
+    """The format with the highest q-value, among equals the one that is named first; 0.0.4 where none is acceptable."""
+    ranges = _parse(accept)
+    best: tuple[float, int] = (0.0, 0)
+    chosen = TEXT
+    for offered in _FORMATS:
+        if offered.name == "openmetrics" and not openmetrics:
+            continue
+        fits = [(accepted.specificity(offered), -place) for place, accepted in enumerate(ranges)]
+        closest, place = max(fits, default=(0, 0))
+        if closest and ranges[-place].q > 0 and (ranges[-place].q, place) > best:
+            best = (ranges[-place].q, place)
+            chosen = offered
+    return chosen
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether the answer may be compressed with gzip."""
+    values = {accepted.value: accepted.q for accepted in _parse(accept_encoding)}
+    return next((values[name] for name in ("gzip", "x-gzip", "*") if name in values), 0.0) > 0
+
+
+def _parse(header: str) -> list[_Range]:
+    """The elements of the header; none where it is not valid as a whole."""
+    if len(header) > _MAX_HEADER:
+        return []
+    ranges: list[_Range] = []
+    for element in header.split(","):
+        if not element.strip():
+            continue
+        parsed = _parse_element(element)
+        if parsed is None:
+            return []
+        ranges.append(parsed)
+    return ranges
+
+
+def _parse_element(element: str) -> _Range | None:
+    value = _RANGE.match(element)
+    if value is None:
+        return None
+    at, version, q = value.end(), "", 1.0
+    while at < len(element):
+        parameter = _PARAMETER.match(element, at)
+        if parameter is None:
+            return None
+        at = parameter.end()
+        text = parameter[2].strip('"')
+        match parameter[1].lower():
+            case "version":
+                version = text
+            case "q":
+                q = float(text) if _Q.fullmatch(text) else math.nan
+    return None if math.isnan(q) else _Range(value[1].lower(), version, q)
