@@ -1,15 +1,18 @@
 """What tests of components need: batches from short descriptions, a sink, a clock that is set by hand."""
 
 import asyncio
+import builtins
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_pipeline.component import Clock, Settings
@@ -17,7 +20,20 @@ from otel_pipeline.errors import ConsumeError
 from otel_pipeline.pdata import Batch, from_proto, to_proto
 from otel_pipeline.telemetry import Telemetry
 
-__all__ = ["FakeTime", "Sink", "any_value", "attributes", "make_settings", "make_span", "make_traces", "until"]
+__all__ = [
+    "FakeTime",
+    "Sink",
+    "any_value",
+    "attributes",
+    "make_counter",
+    "make_gauge",
+    "make_histogram",
+    "make_metrics",
+    "make_settings",
+    "make_span",
+    "make_traces",
+    "until",
+]
 
 
 def any_value(value: Any) -> AnyValue:
@@ -98,6 +114,88 @@ def make_traces(
     scope_spans.scope.attributes.extend(attributes(scope_attributes or {}))
     scope_spans.spans.extend(spans)
     return from_proto(request)
+
+
+def make_metrics(
+    *metrics: Metric,
+    resource: Mapping[str, Any] | None = None,
+    scope: str = "",
+    scope_version: str = "",
+    scope_attributes: Mapping[str, Any] | None = None,
+) -> Batch:
+    """A batch with one resource and one scope; both are empty where they are not given."""
+    request = ExportMetricsServiceRequest()
+    resource_metrics = request.resource_metrics.add()
+    resource_metrics.resource.attributes.extend(attributes(resource or {}))
+    scope_metrics = resource_metrics.scope_metrics.add()
+    scope_metrics.scope.name = scope
+    scope_metrics.scope.version = scope_version
+    scope_metrics.scope.attributes.extend(attributes(scope_attributes or {}))
+    scope_metrics.metrics.extend(metrics)
+    return from_proto(request)
+
+
+def make_gauge(
+    name: str, value: float, labels: Mapping[str, Any] | None = None, *, time_ns: int, unit: str = "", help: str = ""
+) -> Metric:
+    """A gauge with one data point."""
+    metric = Metric(name=name, unit=unit, description=help)
+    metric.gauge.data_points.add(time_unix_nano=time_ns, as_double=value, attributes=attributes(labels or {}))
+    return metric
+
+
+def make_counter(
+    name: str,
+    value: float,
+    labels: Mapping[str, Any] | None = None,
+    *,
+    start_ns: int,
+    time_ns: int,
+    unit: str = "",
+    help: str = "",
+    exemplars: Sequence[Exemplar] = (),
+) -> Metric:
+    """A cumulative monotonic sum with one data point."""
+    metric = Metric(name=name, unit=unit, description=help)
+    metric.sum.is_monotonic = True
+    metric.sum.aggregation_temporality = 2  # type: ignore[assignment]
+    metric.sum.data_points.add(
+        start_time_unix_nano=start_ns,
+        time_unix_nano=time_ns,
+        as_double=value,
+        attributes=attributes(labels or {}),
+        exemplars=exemplars,
+    )
+    return metric
+
+
+def make_histogram(
+    name: str,
+    counts: Sequence[int],
+    bounds: Sequence[float],
+    labels: Mapping[str, Any] | None = None,
+    *,
+    sum: float | None,
+    start_ns: int,
+    time_ns: int,
+    unit: str = "",
+    help: str = "",
+    exemplars: Sequence[Exemplar] = (),
+) -> Metric:
+    """A cumulative histogram with one data point; `counts` are of each bucket alone."""
+    metric = Metric(name=name, unit=unit, description=help)
+    metric.histogram.aggregation_temporality = 2  # type: ignore[assignment]
+    metric.histogram.data_points.add(
+        start_time_unix_nano=start_ns,
+        time_unix_nano=time_ns,
+        bucket_counts=counts,
+        explicit_bounds=bounds,
+        count=builtins.sum(counts),
+        sum=sum,
+        attributes=attributes(labels or {}),
+        exemplars=exemplars,
+    )
+    return metric
 
 
 @dataclass
