@@ -3,11 +3,13 @@
 mod family;
 mod ingest;
 mod labels;
-pub mod names;
+mod names;
 pub mod number;
+mod overflow;
 mod points;
 mod render;
-pub mod series;
+mod room;
+mod series;
 mod store;
 
 use std::collections::BTreeMap;

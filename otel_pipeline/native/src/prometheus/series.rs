@@ -15,6 +15,8 @@ pub mod reason {
     pub const COUNTER_DECREASED: Reason = "counter_decreased";
     pub const OLD_POINT: Reason = "old_point";
     pub const OLD_START_TIME: Reason = "old_start_time";
+    pub const OVERFLOW_FULL: Reason = "overflow_full";
+    pub const SERIES_LIMIT: Reason = "series_limit";
 }
 
 /// What a family is to Prometheus.

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use indexmap::IndexMap;
 
-use super::family::{Family, OVERFLOW_LABEL, Room, SERIES_LIMIT, lock};
+use super::family::Family;
 use super::labels::{Label, push_label};
 use super::names::Names;
-use super::series::{Kind, Reason, Scraper};
+use super::room::{Room, lock};
+use super::series::{Kind, Reason, Scraper, reason};
 
 pub const TYPE_CONFLICT: Reason = "type_conflict";
 pub const OWN_NAME: Reason = "own_name";
 /// Scrapers that are told apart: the bits of a series' mask.
 pub const SCRAPERS: usize = 64;
+/// The label of overflow series, spelled as OpenTelemetry's `otel.metric.overflow=true`.
+const OVERFLOW_LABEL: (&str, &str) = ("otel_metric_overflow", "true");
 /// The family that describes resources, by its two names.
 const TARGET_NAMES: [&str; 2] = ["target", "target_info"];
 
@@ -121,7 +124,7 @@ impl Store {
             return Err(TYPE_CONFLICT);
         }
         if self.room.lines() >= self.room.max_lines {
-            return Err(SERIES_LIMIT);
+            return Err(reason::SERIES_LIMIT);
         }
         registry.claimed.extend(claims);
         let family = Arc::new(Family::new(name.into(), kind, unit.into(), help.into()));

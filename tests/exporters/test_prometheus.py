@@ -1,0 +1,230 @@
+"""The page at /metrics, as clients of all kinds see it."""
+
+import asyncio
+import gzip
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from otel_pipeline.component import Settings
+from otel_pipeline.exporters.prometheus import Prometheus, PrometheusOptions
+from otel_pipeline.pdata import Signal
+from otel_pipeline.testing import FakeTime, make_counter, make_gauge, make_metrics, make_settings
+
+SCRAPE = {"X-Prometheus-Scrape-Timeout-Seconds": "10"}
+OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
+
+Start = Callable[..., Awaitable[tuple[Prometheus, httpx.AsyncClient]]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts exporters with some options; gives each with a client of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def started(
+            time: FakeTime | None = None, settings: Settings | None = None, **options: Any
+        ) -> tuple[Prometheus, httpx.AsyncClient]:
+            config = PrometheusOptions(**{"endpoint": "127.0.0.1:0", **options})
+            exporter = Prometheus(config, settings or make_settings("prometheus", time=time))
+            await exporter.start()
+            stack.push_async_callback(exporter.shutdown)
+            client = httpx.AsyncClient(base_url=f"http://{exporter.endpoint}")
+            return exporter, await stack.enter_async_context(client)
+
+        yield started
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_page_in_the_format_that_is_asked_for(start: Start) -> None:
+    exporter, client = await start()
+    await exporter.consume(make_metrics(make_gauge("g", 1, time_ns=1)))
+    plain = await client.get("/metrics")
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert plain.text == "# TYPE g gauge\ng 1\n"
+    assert plain.headers["x-content-type-options"] == "nosniff"
+    openmetrics = await client.get("/metrics", headers=OPENMETRICS)
+    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    assert openmetrics.text == "# TYPE g gauge\ng 1\n# EOF\n"
+
+
+async def test_openmetrics_can_be_switched_off(start: Start) -> None:
+    _, client = await start(enable_open_metrics=False)
+    answer = await client.get("/metrics", headers=OPENMETRICS)
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_a_long_page_arrives_whole(start: Start, encoding: str) -> None:
+    exporter, client = await start(max_series_per_metric=20_000)
+    metrics = [make_gauge("g", number, {"series": number, "text": "x" * 50}, time_ns=1) for number in range(20_000)]
+    await exporter.consume(make_metrics(*metrics))
+    request = client.build_request("GET", "/metrics", headers={"Accept-Encoding": encoding})
+    async with asyncio.timeout(30):
+        answer = await client.send(request, stream=True)
+        raw = b"".join([piece async for piece in answer.aiter_raw()])
+        await answer.aclose()
+    assert int(answer.headers["content-length"]) == len(raw)
+    page = gzip.decompress(raw) if encoding == "gzip" else raw
+    assert page.count(b"\ng{") == 20_000
+    assert answer.headers.get("content-encoding", "identity") == encoding
+
+
+async def test_prometheus_sees_0_first_and_a_plain_reader_changes_nothing(start: Start) -> None:
+    time = FakeTime()
+    exporter, client = await start(time=time)
+    await exporter.consume(make_metrics(make_counter("c", 5, start_ns=time.unix_ns, time_ns=time.unix_ns + 1)))
+
+    async def value(**headers: str) -> str:
+        return (await client.get("/metrics", headers=headers)).text.split()[-1]
+
+    assert await value() == "5"
+    head = await client.head("/metrics", headers=SCRAPE)
+    assert (head.status_code, head.content) == (200, b"")
+    assert [await value(**SCRAPE), await value(**SCRAPE)] == ["0", "5"]
+    assert await value(**SCRAPE, **{"User-Agent": "another"}) == "5"
+
+
+async def test_only_get_and_head_of_the_one_path(start: Start) -> None:
+    _, client = await start()
+    assert (await client.get("/")).status_code == 404
+    assert (await client.get("/metrics/")).status_code == 404
+    refused = await client.post("/metrics", content=b"x" * 1000)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost:9464", 200),
+        ("[::1]:9464", 200),
+        ("prometheus.internal:9464", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+    ],
+)
+async def test_only_known_host_names_are_served(start: Start, host: str, status: int) -> None:
+    exporter, client = await start(allowed_hosts=["prometheus.internal"])
+    assert (await client.get("/metrics", headers={"Host": host})).status_code == status
+    refused = exporter.settings.telemetry.counter("otelcol_exporter_prometheus_refused_requests")
+    assert sum(refused.values.values()) == (status == 403)
+
+
+async def test_every_data_point_is_counted(start: Start) -> None:
+    exporter, _ = await start(max_series_per_metric=1)
+    batch = make_metrics(
+        make_gauge("g", 1, {"s": 1}, time_ns=1),
+        make_gauge("g", 1, {"s": 1}, time_ns=1),
+        make_gauge("g", 1, {"s": 2}, time_ns=1),
+        make_counter("c", 1, {"s": 1}, start_ns=1, time_ns=2),
+        make_counter("c", 1, {"s": 2}, start_ns=1, time_ns=2),
+        make_gauge("c", 1, time_ns=1),
+    )
+    await exporter.consume(batch)
+    counts = exporter.settings.counts[Signal.METRICS]
+    assert counts.sent == 3
+    assert counts.dropped == {"old_point": 1, "series_limit": 1, "type_conflict": 1}
+    notes = exporter.settings.telemetry.counter("otelcol_exporter_prometheus_notes")
+    assert notes.values == {("prometheus", "overflow"): 1}
+
+
+async def test_a_large_batch_does_not_differ(start: Start) -> None:
+    """Over 64 KiB a batch is ingested in a worker thread."""
+    exporter, client = await start()
+    metrics = [make_gauge("g", 1, {"series": number, "text": "x" * 100}, time_ns=1) for number in range(1000)]
+    batch = make_metrics(*metrics)
+    assert batch.size_bytes > 1 << 16
+    await exporter.consume(batch)
+    assert exporter.settings.counts[Signal.METRICS].sent == 1000
+    assert (await client.get("/metrics")).text.count("\ng{") == 1000
+
+
+async def test_the_gateways_own_metrics_stand_first_and_keep_their_names(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings("prometheus")
+    asked: list[bool] = []
+
+    def exposition(*, openmetrics: bool) -> bytes:
+        asked.append(openmetrics)
+        return b"# TYPE otelcol_own gauge\notelcol_own 7\n"
+
+    monkeypatch.setattr(settings.telemetry, "exposition", exposition)
+    exporter, client = await start(settings=settings)
+    await exporter.consume(make_metrics(make_gauge("otelcol_own", 1, time_ns=1), make_gauge("g", 1, time_ns=1)))
+    page = (await client.get("/metrics", headers=OPENMETRICS)).text
+    assert page == "# TYPE otelcol_own gauge\notelcol_own 7\n# TYPE g gauge\ng 1\n# EOF\n"
+    await client.get("/metrics")
+    assert asked == [True, False]
+
+
+async def test_series_expire_without_a_scrape(start: Start) -> None:
+    time = FakeTime()
+    exporter, _ = await start(time=time, metric_expiration="20ms")
+    await exporter.consume(make_metrics(make_gauge("g", 1, time_ns=1)))
+    assert exporter.store.stats()["series"] == 1
+    time.advance(1)
+    await until(lambda: exporter.store.stats()["series"] == 0)
+
+
+async def test_a_client_that_hangs_up_leaves_no_traceback(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    exporter, client = await start(max_series_per_metric=50_000)
+    metrics = [make_gauge("g", 1, {"series": number, "text": "x" * 100}, time_ns=1) for number in range(50_000)]
+    await exporter.consume(make_metrics(*metrics))
+    caplog.set_level(logging.DEBUG)
+    for _ in range(3):
+        _, writer = await asyncio.open_connection("127.0.0.1", exporter.endpoint.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await writer.drain()
+        writer.transport.abort()
+    assert (await client.get("/metrics")).status_code == 200
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_shutdown_may_come_twice_and_without_start() -> None:
+    exporter = Prometheus(PrometheusOptions(endpoint="127.0.0.1:0"), make_settings())
+    await exporter.shutdown()
+    await exporter.start()
+    await exporter.shutdown()
+    await exporter.shutdown()
+
+
+async def test_an_address_in_use_is_told(start: Start) -> None:
+    exporter, _ = await start()
+    with pytest.raises(OSError, match="another process"):
+        await start(endpoint=str(exporter.endpoint))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"endpoint": "0.0.0.0:9464"}, "insecure_ok: true"),
+        ({"endpoint": ":9464"}, "insecure_ok: true"),
+        ({"endpoint": "prometheus.internal:9464"}, "insecure_ok: true"),
+        ({"endpoint": "nonsense"}, "not an address"),
+        ({"namespace": "a-b"}, "not a metric name"),
+        ({"const_labels": {"a.b": "c"}}, "not a label name"),
+        ({"const_labels": {"__a": "c"}}, "not a label name"),
+        ({"const_labels": {"job": "c"}}, "meaning of its own"),
+        ({"metric_expiration": "0s"}, "greater than 0"),
+        ({"max_series": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PrometheusOptions(**options)
+
+
+def test_an_open_address_is_taken_when_the_user_says_so() -> None:
+    assert PrometheusOptions(endpoint="0.0.0.0:9464", insecure_ok=True).endpoint == "0.0.0.0:9464"
