@@ -28,14 +28,17 @@ from otel_pipeline.prometheus import Ingested, SeriesStore
 from otel_pipeline.prometheus.negotiation import Format, accepts_gzip, choose_format
 from otel_pipeline.prometheus.scrapers import Scrapers
 
-__all__ = ["Prometheus", "PrometheusOptions"]
+__all__ = ["Prometheus", "PrometheusConfig"]
 
-PATH = "/metrics"
+_PATH = "/metrics"
 _SCRAPE_HEADER = b"x-prometheus-scrape-timeout-seconds"
 _OFFLOAD_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 18
 _CONCURRENT_SCRAPES = 4
 _ANSWER_SECONDS = 120.0
+_BUILD_NS = 10_000_000_000
+"""Components of one graph are made within this time. A connector may date its first series to its own making, which
+can be before ours, and yet nobody has seen them."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_LABELS = frozenset({"le", "quantile", "job", "instance", "otel_metric_overflow"})
 _HEADERS = [
@@ -48,7 +51,7 @@ _HEADERS = [
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class PrometheusOptions(Options):
+class PrometheusConfig(Options):
     """Where metrics are shown, and which."""
 
     endpoint: str = "127.0.0.1:9464"
@@ -105,7 +108,7 @@ class PrometheusOptions(Options):
         return value
 
     @model_validator(mode="after")
-    def _is_private(self) -> "PrometheusOptions":
+    def _is_private(self) -> "PrometheusConfig":
         if not self.insecure_ok and not parse_endpoint(self.endpoint).is_local:
             raise ValueError(
                 f"endpoint {self.endpoint} can be reached from other machines and nothing checks who reads: "
@@ -119,13 +122,13 @@ class Prometheus(Exporter):
 
     type = "prometheus"
     signals = frozenset({Signal.METRICS})
-    Config = PrometheusOptions
+    Config = PrometheusConfig
 
-    def __init__(self, config: PrometheusOptions, settings: Settings) -> None:
+    def __init__(self, config: PrometheusConfig, settings: Settings) -> None:
         super().__init__(config, settings)
         clock = settings.clock
         self._epoch_ns = clock.time_ns() - round(clock.monotonic() * 1e9)
-        self.store = _make_store(config, self._now_ns())
+        self.store = _make_store(config, self._now_ns() - _BUILD_NS)
         self._scrapers = Scrapers(self.store.register_scraper)
         self._page = _Page(config, settings, self.store, self._scrapers, self._now_ns)
         self._server = _make_server(config, settings, self._page)
@@ -184,7 +187,7 @@ class Prometheus(Exporter):
             await asyncio.to_thread(self.store.expire, self._now_ns())
 
 
-def _make_store(config: PrometheusOptions, epoch_ns: int) -> SeriesStore:
+def _make_store(config: PrometheusConfig, epoch_ns: int) -> SeriesStore:
     return SeriesStore(
         epoch_ns=epoch_ns,
         namespace=config.namespace,
@@ -199,7 +202,7 @@ def _make_store(config: PrometheusOptions, epoch_ns: int) -> SeriesStore:
     )
 
 
-def _make_server(config: PrometheusOptions, settings: Settings, page: "_Page") -> HttpServer:
+def _make_server(config: PrometheusConfig, settings: Settings, page: "_Page") -> HttpServer:
     endpoint = parse_endpoint(config.endpoint)
     refused = settings.telemetry.counter(
         "otelcol_exporter_prometheus_refused_requests",
@@ -222,7 +225,7 @@ class _Page:
 
     def __init__(
         self,
-        config: PrometheusOptions,
+        config: PrometheusConfig,
         settings: Settings,
         store: SeriesStore,
         scrapers: Scrapers,
@@ -237,8 +240,8 @@ class _Page:
 
     async def __call__(self, scope: Any, _receive: Any, send: _Send) -> None:
         """Answers one request."""
-        if scope["path"] != PATH:
-            await _answer_plain(send, 404, f"only {PATH} is here\n")
+        if scope["path"] != _PATH:
+            await _answer_plain(send, 404, f"only {_PATH} is here\n")
         elif scope["method"] not in ("GET", "HEAD"):
             await _answer_plain(send, 405, "only GET and HEAD\n", [(b"allow", b"GET, HEAD")])
         else:

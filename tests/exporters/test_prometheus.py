@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from otel_pipeline.component import Settings
-from otel_pipeline.exporters.prometheus import Prometheus, PrometheusOptions
+from otel_pipeline.exporters.prometheus import Prometheus, PrometheusConfig
 from otel_pipeline.pdata import Signal
 from otel_pipeline.testing import FakeTime, make_counter, make_gauge, make_metrics, make_settings
 
@@ -30,7 +30,7 @@ async def start() -> AsyncIterator[Start]:
         async def started(
             time: FakeTime | None = None, settings: Settings | None = None, **options: Any
         ) -> tuple[Prometheus, httpx.AsyncClient]:
-            config = PrometheusOptions(**{"endpoint": "127.0.0.1:0", **options})
+            config = PrometheusConfig(**{"endpoint": "127.0.0.1:0", **options})
             exporter = Prometheus(config, settings or make_settings("prometheus", time=time))
             await exporter.start()
             stack.push_async_callback(exporter.shutdown)
@@ -42,7 +42,7 @@ async def start() -> AsyncIterator[Start]:
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -93,6 +93,16 @@ async def test_prometheus_sees_0_first_and_a_plain_reader_changes_nothing(start:
     assert (head.status_code, head.content) == (200, b"")
     assert [await value(**SCRAPE), await value(**SCRAPE)] == ["0", "5"]
     assert await value(**SCRAPE, **{"User-Agent": "another"}) == "5"
+
+
+async def test_a_series_that_is_dated_to_the_making_of_its_connector_is_0_first(start: Start) -> None:
+    """Connectors are made some moments before or after the exporter."""
+    time = FakeTime()
+    exporter, client = await start(time=time)
+    for age, shown in ((1, "0"), (60, "5")):
+        made = time.unix_ns - age * 1_000_000_000
+        await exporter.consume(make_metrics(make_counter(f"c{age}", 5, start_ns=made, time_ns=time.unix_ns)))
+        assert (await client.get("/metrics", headers=SCRAPE)).text.split()[-1] == shown
 
 
 async def test_only_get_and_head_of_the_one_path(start: Start) -> None:
@@ -193,7 +203,7 @@ async def test_a_client_that_hangs_up_leaves_no_traceback(start: Start, caplog: 
 
 
 async def test_shutdown_may_come_twice_and_without_start() -> None:
-    exporter = Prometheus(PrometheusOptions(endpoint="127.0.0.1:0"), make_settings())
+    exporter = Prometheus(PrometheusConfig(endpoint="127.0.0.1:0"), make_settings())
     await exporter.shutdown()
     await exporter.start()
     await exporter.shutdown()
@@ -223,8 +233,8 @@ async def test_an_address_in_use_is_told(start: Start) -> None:
 )
 def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        PrometheusOptions(**options)
+        PrometheusConfig(**options)
 
 
 def test_an_open_address_is_taken_when_the_user_says_so() -> None:
-    assert PrometheusOptions(endpoint="0.0.0.0:9464", insecure_ok=True).endpoint == "0.0.0.0:9464"
+    assert PrometheusConfig(endpoint="0.0.0.0:9464", insecure_ok=True).endpoint == "0.0.0.0:9464"

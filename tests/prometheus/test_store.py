@@ -1,29 +1,42 @@
 """What the series store keeps, refuses and forgets."""
 
 import threading
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client import Metric as Family
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from otel_pipeline.prometheus import Ingested, SeriesStore
-from otel_pipeline.testing import attributes, make_counter, make_gauge, make_histogram, make_metrics
+from otel_pipeline.testing import (
+    attributes,
+    make_counter,
+    make_gauge,
+    make_histogram,
+    make_metrics,
+    make_span,
+    make_traces,
+)
 
 T = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
-OVERFLOW = {"otel_metric_overflow": "true"}
+
+
+def parse_openmetrics(page: bytes) -> list[Family]:
+    return [*openmetrics_parser.text_string_to_metric_families(page.decode())]  # type: ignore[no-untyped-call]
 
 
 def make_store(**options: int | bool | str) -> SeriesStore:
     return SeriesStore(**{"epoch_ns": T, "metric_expiration_ns": HOUR, **options})  # type: ignore[arg-type]
 
 
-def ingest(store: SeriesStore, *metrics: Metric, now: int = T + SECOND, **resource: str) -> Ingested:
-    return store.ingest(make_metrics(*metrics, resource=resource), now)
+def ingest(store: SeriesStore, *metrics: Metric, now: int = T + SECOND, service: str = "") -> Ingested:
+    return store.ingest(make_metrics(*metrics, resource={"service.name": service}), now)
 
 
 def samples(store: SeriesStore, now: int = T + SECOND, scraper: int | None = None) -> dict[str, float]:
@@ -32,7 +45,7 @@ def samples(store: SeriesStore, now: int = T + SECOND, scraper: int | None = Non
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
-def count(name: str, value: float, labels: dict[str, object] | None = None, start: int = T, time: int = T) -> Metric:
+def count(name: str, value: float, labels: Mapping[str, object] | None = None, start: int = T, time: int = T) -> Metric:
     return make_counter(name, value, labels, start_ns=start, time_ns=time + SECOND)
 
 
@@ -91,7 +104,7 @@ def test_what_is_shown_never_falls_within_a_start_time(points: list[tuple[int, i
     shown = (0.0, 0.0)
     for start, time, value in points:
         ingest(store, make_counter("c", value, start_ns=T + start * SECOND, time_ns=T + 5 * SECOND + time))
-        [family] = parse_openmetrics(store.render("openmetrics", None, T + SECOND).decode())
+        [family] = parse_openmetrics(store.render("openmetrics", None, T + SECOND))
         total, created = family.samples
         now = (created.value, total.value)
         assert now >= shown
@@ -176,7 +189,7 @@ def test_a_point_without_value_makes_no_series() -> None:
 def test_of_two_types_that_claim_a_name_the_first_stays(first: Metric, second: Metric) -> None:
     store = make_store()
     assert ingest(store, first, second).dropped == {"type_conflict": 1}
-    list(parse_openmetrics(store.render("openmetrics", None, T).decode()))
+    parse_openmetrics(store.render("openmetrics", None, T))
 
 
 def test_a_name_is_free_again_when_its_series_have_expired() -> None:
@@ -221,7 +234,7 @@ def test_a_resource_that_names_its_service_becomes_a_target_once() -> None:
 
 def test_const_labels_and_namespace_are_on_every_series() -> None:
     store = SeriesStore(epoch_ns=T, namespace="gw", const_labels=[("site", "eu")])
-    ingest(store, make_gauge("g", 1, {"site": "us"}, time_ns=T), **{"service.name": "s"})
+    ingest(store, make_gauge("g", 1, {"site": "us"}, time_ns=T), service="s")
     assert samples(store) == {
         'gw_g{exported_site="us",job="s",site="eu"}': 1,
         'target_info{job="s",site="eu"}': 1,
@@ -364,7 +377,7 @@ def test_a_long_label_value_is_cut_and_stays_distinct() -> None:
 
 def test_only_what_was_not_ingested_for_the_expiration_time_expires() -> None:
     store = make_store()
-    ingest(store, make_gauge("old", 1, time_ns=T), now=T, **{"service.name": "old"})
+    ingest(store, make_gauge("old", 1, time_ns=T), now=T, service="old")
     ingest(store, make_gauge("new", 1, time_ns=T), now=T + HOUR)
     assert len(samples(store, T + HOUR)) == 3
     assert samples(store, T + HOUR + 1) == {"new": 1}
@@ -379,7 +392,7 @@ def exemplar(value: float, time: int, trace: int = 0, **filtered: str) -> Exempl
 
 
 def exemplars_of(store: SeriesStore) -> dict[str, dict[str, str]]:
-    [family] = parse_openmetrics(store.render("openmetrics", None, T).decode())
+    [family] = parse_openmetrics(store.render("openmetrics", None, T))
     return {
         sample.labels.get("le", sample.name): dict(sample.exemplar.labels)
         for sample in family.samples
@@ -424,8 +437,6 @@ def test_exemplars_are_only_in_openmetrics() -> None:
 
 
 def test_other_signals_formats_and_slots_are_refused() -> None:
-    from otel_pipeline.testing import make_span, make_traces
-
     store = make_store()
     with pytest.raises(ValueError, match="metrics"):
         store.ingest(make_traces(make_span()), T)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 
 from otel_pipeline.prometheus import SeriesStore
 from otel_pipeline.testing import make_counter, make_gauge, make_histogram, make_metrics
@@ -34,8 +35,6 @@ def test_a_new_counter_is_0_once_for_each_scraper() -> None:
 
 
 def test_a_new_histogram_is_0_in_every_line_and_has_no_exemplar() -> None:
-    from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
-
     store = SeriesStore(epoch_ns=T)
     seen = [Exemplar(as_double=0.5, trace_id=b"\1" * 16)]
     metric = make_histogram("h", [1, 2], [1.0], sum=4, start_ns=T, time_ns=T, exemplars=seen)

@@ -24,6 +24,9 @@ use crate::otlp::Signal;
 use render::Format;
 use store::{Options, SCRAPERS, Store};
 
+/// What a line of a page may take, before any page was made.
+const LINE_BYTES: usize = 256;
+
 /// What became of the data points of one batch; see `_native.pyi`.
 #[pyclass(frozen, get_all, module = "otel_pipeline._native")]
 pub struct Ingested {
@@ -118,8 +121,11 @@ impl SeriesStore {
         let page = py.detach(|| {
             self.store.reserve(render::page_names(own));
             self.store.expire(now_ns);
-            let last = self.last_page_bytes.load(Ordering::Relaxed);
-            let page = render::render(&self.store, format, scraper, own, last + last / 16);
+            let expected = match self.last_page_bytes.load(Ordering::Relaxed) {
+                0 => self.store.room.lines() * LINE_BYTES,
+                last => last + last / 16,
+            };
+            let page = render::render(&self.store, format, scraper, own, expected);
             self.last_page_bytes.store(page.len(), Ordering::Relaxed);
             page
         });
