@@ -1,6 +1,6 @@
 //! Numbers are written as Go writes them, so that bucket labels are the ones that other exporters give.
 
-use _native::prometheus::number::{bound_text, go_text, push_count, push_value};
+use _native::prometheus::number::{bound_text, go_text, push_count, push_seconds, push_value};
 
 #[test]
 fn floats_are_written_as_by_go() {
@@ -40,4 +40,30 @@ fn counts_and_whole_values_are_written_in_full() {
     push_count(&mut out, u64::MAX);
     push_value(&mut out, 123_456_789.0);
     assert_eq!(out, b"018446744073709551615123456789");
+}
+
+#[test]
+fn values_in_any_form_are_read_back_equal() {
+    for value in [
+        0.5,
+        -0.25,
+        0.0001,
+        0.00009,
+        999_999.5,
+        1_000_000.5,
+        -3.0,
+        0.1 + 0.2,
+        f64::MIN_POSITIVE,
+    ] {
+        let mut out = Vec::new();
+        push_value(&mut out, value);
+        assert_eq!(String::from_utf8_lossy(&out).parse(), Ok(value));
+    }
+}
+
+#[test]
+fn times_have_milliseconds() {
+    let mut out = Vec::new();
+    push_seconds(&mut out, 1_767_225_600_042_999_999);
+    assert_eq!(out, b"1767225600.042");
 }

@@ -2,15 +2,21 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 /// Whole numbers below this are exact in a double and written without an exponent.
 const WHOLE: f64 = 1e15;
+/// Fractions in this range have no exponent in Go, and ryu writes them alike.
+const PLAIN: std::ops::Range<f64> = 1e-4..1e6;
 
 /// A sample value: whole numbers in full, others as Go's shortest `%g`.
 pub fn push_value(out: &mut Vec<u8>, value: f64) {
     if value.fract() == 0.0 && value.abs() < WHOLE {
-        let _ = write!(out, "{}", value as i64);
+        if value < 0.0 {
+            out.push(b'-');
+        }
+        push_count(out, value.abs() as u64);
+    } else if PLAIN.contains(&value.abs()) {
+        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
     } else {
         out.extend_from_slice(go_text(value).as_bytes());
     }
@@ -33,7 +39,11 @@ pub fn push_count(out: &mut Vec<u8>, mut count: u64) {
 /// Unix seconds with milliseconds, the resolution that Prometheus keeps.
 pub fn push_seconds(out: &mut Vec<u8>, unix_ns: u64) {
     let millis = unix_ns / 1_000_000;
-    let _ = write!(out, "{}.{:03}", millis / 1000, millis % 1000);
+    push_count(out, millis / 1000);
+    let rest = millis % 1000;
+    let digits = [rest / 100, rest / 10 % 10, rest % 10];
+    out.push(b'.');
+    out.extend(digits.map(|digit| b'0' + digit as u8));
 }
 
 /// The value of an `le` label. OpenMetrics wants canonical floats: `1.0` where text 0.0.4 has `1`.
