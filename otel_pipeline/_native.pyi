@@ -161,10 +161,17 @@ class Ingested:
         """In a series, or added to an overflow series."""
     @property
     def dropped(self) -> dict[str, int]:
-        """Data points by reason: `old_point`, `counter_decreased`, `type_conflict`, `series_limit`, ..."""
+        """Data points by reason.
+
+        Order: `old_point`, `old_start_time`, `counter_decreased`, `bounds_changed`. Limits: `series_limit`,
+        `overflow_full`. Names: `type_conflict`, `own_name`, `invalid_name`. Content: `invalid_value`,
+        `invalid_histogram`. Not taken: `delta_temporality`, `unspecified_temporality`, `exponential_histogram`,
+        `summary`.
+        """
     @property
     def notes(self) -> dict[str, int]:
-        """What was noticed without dropping a point: `overflow`, `help_conflict`, `exemplar_dropped`, ..."""
+        """What was noticed without dropping a point: `overflow`, `help_conflict`, `exemplar_dropped`,
+        `label_value_truncated`, `target_limit`."""
 
 class SeriesStore:
     """Latest values of Prometheus series, fed by OTLP metrics and read as pages. Safe to use from several threads.
