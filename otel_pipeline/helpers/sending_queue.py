@@ -132,6 +132,14 @@ class SendingQueue:
         self._room = asyncio.Event()
         self._closing = False
         self._logged_loss = False
+        self._show(options.sizer)
+
+    def _show(self, unit: str) -> None:
+        gauge, label = self._settings.telemetry.gauge, (self._settings.id,)
+        unit = f"{{{unit}}}"
+        size, capacity = "otelcol_exporter_queue_size", "otelcol_exporter_queue_capacity"
+        gauge(size, lambda: {label: self.size}, unit=unit, description="Queued and under way.", labels=("exporter",))
+        gauge(capacity, lambda: {label: self.capacity}, unit=unit, description="Room.", labels=("exporter",))
 
     async def consume(self, batch: Batch) -> None:
         """Returns when the batch is queued or, by the options, delivered.

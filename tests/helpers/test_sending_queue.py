@@ -538,3 +538,17 @@ async def test_contract_of_exporters(queue_options: dict[str, Any]) -> None:
     assert set(counts.dropped) <= {"permanent_error"}
     assert dropped + len(refused_for_good) > 0
     assert not set(refused_for_good) & set(arrived)
+
+
+def test_its_size_and_capacity_stand_on_the_page_of_own_metrics() -> None:
+    """Under the Collector's names, by exporter."""
+    own = make_settings("otlp_grpc/far")
+    queue = SendingQueue(QueueOptions(queue_size=7), own, _never)
+    queue.size = 3
+    page = own.telemetry.exposition(openmetrics=False).decode()
+    assert 'otelcol_exporter_queue_size{exporter="otlp_grpc/far"} 3.0' in page
+    assert 'otelcol_exporter_queue_capacity{exporter="otlp_grpc/far"} 7.0' in page
+
+
+async def _never(_batch: Batch) -> Result:
+    raise AssertionError("nothing is to be delivered")
