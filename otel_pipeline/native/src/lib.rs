@@ -1,5 +1,6 @@
 //! The native half of the gateway: loops over items, attributes and series. Everything else is Python.
 
+pub mod aggregate;
 pub mod batch;
 pub mod check;
 pub mod columns;
@@ -25,6 +26,7 @@ use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<aggregate::SpanAggregator>()?;
     module.add_class::<batch::Batch>()?;
     module.add_function(wrap_pyfunction!(batch::merge, module)?)?;
     module.add_function(wrap_pyfunction!(batch::split, module)?)?;

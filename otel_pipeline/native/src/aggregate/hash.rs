@@ -1,0 +1,90 @@
+//! A fast hasher with random seeds: keys come from senders, who must not be able to choose keys that collide.
+#![forbid(unsafe_code)]
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+pub type HashMap<K, V> = std::collections::HashMap<K, V, Seeded>;
+
+/// Builds hashers that share two random seeds.
+#[derive(Clone)]
+pub struct Seeded {
+    state: u64,
+    key: u64,
+}
+
+impl Default for Seeded {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self {
+            state: random.hash_one(0u8),
+            key: random.hash_one(1u8) | 1,
+        }
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = Folded;
+
+    #[inline]
+    fn build_hasher(&self) -> Folded {
+        Folded {
+            state: self.state,
+            key: self.key,
+        }
+    }
+}
+
+/// Multiplies 64 by 64 bits and folds the halves of the product; the factors are hidden by the seeds.
+pub struct Folded {
+    state: u64,
+    key: u64,
+}
+
+#[inline]
+fn fold(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    product as u64 ^ (product >> 64) as u64
+}
+
+impl Hasher for Folded {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(16) {
+            let mut block = [0; 16];
+            block[..chunk.len()].copy_from_slice(chunk);
+            self.write_u128(u128::from_le_bytes(block));
+        }
+        self.write_u64(bytes.len() as u64);
+    }
+
+    #[inline]
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    #[inline]
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, value: u64) {
+        self.state = fold(self.state ^ value, self.key);
+    }
+
+    #[inline]
+    fn write_u128(&mut self, value: u128) {
+        self.state = fold(self.state ^ value as u64, self.key ^ (value >> 64) as u64);
+    }
+
+    #[inline]
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.state
+    }
+}
