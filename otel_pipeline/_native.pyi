@@ -149,7 +149,46 @@ def enrich(batch: Batch, plan: SemconvPlan) -> tuple[Batch, EnrichFindings | Non
 def regex_problem(pattern: str) -> str | None:
     """What is wrong with a regular expression of the rules (syntax of Rust's regex crate); None for a good one."""
 
-# --- aggregate.rs
+# --- aggregate/
+
+class SpanAggregator:
+    """Spans into cumulative metrics. Times are nanoseconds: `now_ns` of the monotonic clock, `unix_ns` of the wall clock.
+
+    The plan is JSON:
+    - `metrics`: list of {name, description, unit, instrument: counter|histogram, source, value: one|duration, buckets
+      (upper bounds in the unit), labels, max_exemplars (0 = none)}. `source` is `all` without late binding, else
+      `stage_runs`, `spans` (those that are no stage runs) or `errors` (failed spans without a failed child).
+    - a label: {name, from: {attribute: KEY} | {field: span_name|span_kind|status_code}, default}. An attribute is looked
+      up on the span, then its scope, then its resource; one that is missing and has no default leaves the label out.
+    - `exemplar_attributes`: up to two labels that exemplars carry.
+    - `cardinality_limit`: series of one metric, that with `otel.metric.overflow` included; 0 = no limit.
+    - `series_expiration_ns`: series untouched for so long are forgotten; 0 = never.
+    - `late_binding`, optional: {stage, model, outcome, stage_run, inherited: attribute keys; success, failure: outcomes
+      of spans that name none, by status; decision_wait_ns, max_wait_ns, max_spans}. Spans then wait until what depends
+      on the rest of their trace is known.
+    """
+
+    def __init__(self, plan_json: str, start_unix_ns: int) -> None:
+        """ValueError says what is wrong with the plan."""
+    def update(self, batch: Batch, now_ns: int) -> int:
+        """Takes in a batch of traces; returns how many of its spans were left out as duplicates or for invalid ids.
+
+        Without late binding spans are not compared, and none are left out.
+        """
+    def flush(self, now_ns: int, unix_ns: int) -> Batch | None:
+        """Counts the spans that are due and returns the series that changed: metrics without resource and scope.
+
+        Points are cumulative; their start time is the last flush before the series was born, when it was 0.
+        """
+    def flush_all(self, now_ns: int, unix_ns: int) -> Batch | None:
+        """As `flush`, but no span waits any longer."""
+    @property
+    def waiting(self) -> int:
+        """Spans that are not counted yet."""
+    def stats(self) -> dict[str, int]:
+        """Since the start: `spans`, `duplicates`, `invalid_ids`, `invalid_durations` (counted as 0), `decided_early` (to
+        stay below max_spans), `late_parents` (stage runs whose child had been counted as one), `overflowed`
+        (observations of overflow series). Now: `series`, `waiting`, `buffered` (spans kept, counted or not)."""
 
 # --- prometheus/
 

@@ -23,6 +23,12 @@ struct Counts {
     late_parents: u64,
 }
 
+impl Counts {
+    fn left_out(&self) -> u64 {
+        self.duplicates + self.invalid_ids
+    }
+}
+
 /// The metrics and what all of them share.
 struct Metrics {
     families: Vec<Family>,
@@ -90,9 +96,11 @@ impl Engine {
         }
     }
 
-    /// Takes in the spans of a checked traces request. `now_ns` is of the monotonic clock.
-    pub fn update(&mut self, request: &[u8], now_ns: u64) {
+    /// Takes in the spans of a checked traces request and returns how many of them it left out: known already, or
+    /// without valid ids. `now_ns` is of the monotonic clock.
+    pub fn update(&mut self, request: &[u8], now_ns: u64) -> u64 {
         self.forget_texts();
+        let before = self.counts.left_out();
         for_each_item(request, |context, item| {
             let head = self.extractor.read(&mut self.interner, context, item);
             let slots = self.extractor.slots();
@@ -103,6 +111,7 @@ impl Engine {
             };
             self.counts.invalid_durations += u64::from(is_new && head.duration_ns().is_none());
         });
+        self.counts.left_out() - before
     }
 
     /// Decides what is due and returns the series that changed: a metrics request and its number of data points.
@@ -164,6 +173,14 @@ impl Engine {
         }
     }
 
+    /// Spans that are not counted yet.
+    pub fn waiting(&self) -> u64 {
+        self.late
+            .as_ref()
+            .map_or(0, |late| late.traces.waiting as u64)
+    }
+
+    /// All counts by name, since the start; `series`, `waiting` and `buffered` are what there is now.
     pub fn stats(&self) -> BTreeMap<&'static str, u64> {
         let traces = self.late.as_ref().map(|late| &late.traces);
         let families = &self.metrics.families;
@@ -185,7 +202,7 @@ impl Engine {
                     .map(|family| family.series.len() as u64)
                     .sum(),
             ),
-            ("waiting", traces.map_or(0, |traces| traces.waiting as u64)),
+            ("waiting", self.waiting()),
             ("buffered", traces.map_or(0, |traces| traces.records as u64)),
         ])
     }

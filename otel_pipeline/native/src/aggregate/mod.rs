@@ -48,15 +48,14 @@ impl SpanAggregator {
         Ok(Self(Mutex::new(Engine::new(plan, start_unix_ns))))
     }
 
-    fn update(&self, py: Python<'_>, batch: &Batch, now_ns: u64) -> PyResult<()> {
+    fn update(&self, py: Python<'_>, batch: &Batch, now_ns: u64) -> PyResult<u64> {
         if batch.signal != Signal::Traces {
             return Err(PyValueError::new_err(
                 "SpanAggregator takes batches of traces",
             ));
         }
         let data = batch.bytes(py);
-        py.detach(|| self.lock().update(data, now_ns));
-        Ok(())
+        Ok(py.detach(|| self.lock().update(data, now_ns)))
     }
 
     fn flush(&self, py: Python<'_>, now_ns: u64, unix_ns: u64) -> Option<Batch> {
@@ -65,6 +64,11 @@ impl SpanAggregator {
 
     fn flush_all(&self, py: Python<'_>, now_ns: u64, unix_ns: u64) -> Option<Batch> {
         self.encode(py, |engine| engine.flush_all(now_ns, unix_ns))
+    }
+
+    #[getter]
+    fn waiting(&self) -> u64 {
+        self.lock().waiting()
     }
 
     fn stats(&self) -> BTreeMap<&'static str, u64> {

@@ -1,0 +1,64 @@
+"""What the connectors that make metrics of spans share: the native aggregator with a clock, and its counts."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from otel_pipeline.component import Settings
+from otel_pipeline.pdata import Batch, Signal, SpanAggregator
+
+__all__ = ["SpanAggregation", "nanoseconds"]
+
+_DROPPED = {"duplicates": "duplicate", "invalid_ids": "invalid_id"}
+_FINDINGS = {
+    "invalid_durations": "invalid_duration",
+    "decided_early": "decided_early",
+    "late_parents": "late_parent",
+    "overflowed": "overflow",
+}
+
+
+def nanoseconds(seconds: float) -> int:
+    """Whole nanoseconds of a duration in seconds."""
+    return round(seconds * 1e9)
+
+
+class SpanAggregation:
+    """A span aggregator for one connector. Spans that wait are `held` in the connector's counts, spans that it leaves
+    out are `dropped`; what it had to correct is counted as findings."""
+
+    def __init__(self, plan: Mapping[str, Any], settings: Settings) -> None:
+        self._settings = settings
+        self._aggregator = SpanAggregator(json.dumps(plan), settings.clock.time_ns())
+        self._counts = settings.counts[Signal.TRACES]
+        self._counts.held = lambda: self._aggregator.waiting
+        self._reported = self._aggregator.stats()
+        self._findings = settings.telemetry.counter(
+            "otel_pipeline_connector_findings",
+            description="Spans that a connector had to correct, count early or count without labels, by finding.",
+            labels=("connector", "finding"),
+        )
+
+    def update(self, batch: Batch) -> None:
+        """Takes in a batch of spans."""
+        if self._aggregator.update(batch, self._now_ns()):
+            self._report()
+
+    def flush(self, now_unix_ns: int, *, everything: bool) -> Batch | None:
+        """The series that changed; with `everything` no span is left waiting."""
+        flush = self._aggregator.flush_all if everything else self._aggregator.flush
+        batch = flush(self._now_ns(), now_unix_ns)
+        self._report()
+        return batch
+
+    def _now_ns(self) -> int:
+        return nanoseconds(self._settings.clock.monotonic())
+
+    def _report(self) -> None:
+        stats = self._aggregator.stats()
+        for name, reason in _DROPPED.items():
+            self._counts.dropped[reason] += stats[name] - self._reported[name]
+        for name, finding in _FINDINGS.items():
+            if stats[name] > self._reported[name]:
+                self._findings.add(stats[name] - self._reported[name], self._settings.id, finding)
+        self._reported = stats
