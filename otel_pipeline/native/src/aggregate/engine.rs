@@ -119,8 +119,9 @@ impl Engine {
     pub fn flush(&mut self, now_ns: u64, unix_ns: u64) -> (Vec<u8>, u64) {
         if let Some(late) = &mut self.late {
             late.decide(now_ns, false, &mut self.counts, &mut self.metrics);
-            late.traces
-                .forget_idle(now_ns.saturating_sub(late.rules.max_wait_ns));
+            if let Some(before_ns) = now_ns.checked_sub(late.rules.max_wait_ns) {
+                late.traces.forget_idle(before_ns);
+            }
         }
         self.take_changed(now_ns, unix_ns)
     }
@@ -147,8 +148,8 @@ impl Engine {
         };
         let request = encoder.request(&metrics.families, &changed);
         metrics.start_unix_ns = metrics.start_unix_ns.max(unix_ns);
-        if self.series_expiration_ns > 0 && now_ns > self.series_expiration_ns {
-            let before_ns = now_ns - self.series_expiration_ns;
+        let expired = now_ns.checked_sub(self.series_expiration_ns);
+        if let Some(before_ns) = expired.filter(|_| self.series_expiration_ns > 0) {
             metrics
                 .families
                 .iter_mut()
