@@ -3,11 +3,15 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::OnceLock;
 
 pub type HashMap<K, V> = std::collections::HashMap<K, V, Seeded>;
 
+/// Drawn once for the process: drawing costs more than hashing.
+static SEEDS: OnceLock<Seeded> = OnceLock::new();
+
 /// Builds hashers that share two random seeds.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Seeded {
     state: u64,
     key: u64,
@@ -15,11 +19,13 @@ pub struct Seeded {
 
 impl Default for Seeded {
     fn default() -> Self {
-        let random = RandomState::new();
-        Self {
-            state: random.hash_one(0u8),
-            key: random.hash_one(1u8) | 1,
-        }
+        *SEEDS.get_or_init(|| {
+            let random = RandomState::new();
+            Self {
+                state: random.hash_one(0u8),
+                key: random.hash_one(1u8) | 1,
+            }
+        })
     }
 }
 
