@@ -152,14 +152,14 @@ def regex_problem(pattern: str) -> str | None:
 # --- aggregate/
 
 class SpanAggregator:
-    """Spans into cumulative metrics. Times are nanoseconds: `now_ns` of the monotonic clock, `unix_ns` of the wall clock.
+    """Spans into cumulative metrics. Times are nanoseconds: `now_ns` is monotonic, `unix_ns` is of the wall clock.
 
     The plan is JSON:
     - `metrics`: list of {name, description, unit, instrument: counter|histogram, source, value: one|duration, buckets
       (upper bounds in the unit), labels, max_exemplars (0 = none)}. `source` is `all` without late binding, else
       `stage_runs`, `spans` (those that are no stage runs) or `errors` (failed spans without a failed child).
-    - a label: {name, from: {attribute: KEY} | {field: span_name|span_kind|status_code}, default}. An attribute is looked
-      up on the span, then its scope, then its resource; one that is missing and has no default leaves the label out.
+    - a label: {name, from: {attribute: KEY} | {field: span_name|span_kind|status_code}, default}. An attribute is
+      looked up on the span, then its scope, then its resource; one that is missing and has no default is left out.
     - `exemplar_attributes`: up to two labels that exemplars carry.
     - `cardinality_limit`: series of one metric, that with `otel.metric.overflow` included; 0 = no limit.
     - `series_expiration_ns`: series untouched for so long are forgotten; 0 = never.
@@ -186,8 +186,8 @@ class SpanAggregator:
     def waiting(self) -> int:
         """Spans that are not counted yet."""
     def stats(self) -> dict[str, int]:
-        """Since the start: `spans`, `duplicates`, `invalid_ids`, `invalid_durations` (counted as 0), `decided_early` (to
-        stay below max_spans), `late_parents` (stage runs whose child had been counted as one), `overflowed`
+        """Since the start: `spans`, `duplicates`, `invalid_ids`, `invalid_durations` (counted as 0), `decided_early`
+        (to stay below max_spans), `late_parents` (stage runs whose child had been counted as one), `overflowed`
         (observations of overflow series). Now: `series`, `waiting`, `buffered` (spans kept, counted or not)."""
 
 # --- prometheus/

@@ -1,5 +1,6 @@
 """Call counts and durations of all spans, under the names and options of the Collector's connector of this name."""
 
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -17,10 +18,7 @@ _DEFAULT_DIMENSIONS = {
     "span.kind": {"field": "span_kind"},
     "status.code": {"field": "status_code"},
 }
-_DEFAULT_BUCKETS = (
-    (0.002, 0.004, 0.006, 0.008, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8)  # from 2ms
-    + (1.0, 1.4, 2.0, 5.0, 10.0, 15.0)  # to 15s
-)
+_DEFAULT_BUCKETS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.4, 2.0, 5.0, 10.0, 15.0)
 _UNITS_PER_SECOND = {"ms": 1000, "s": 1}
 
 DefaultDimension = Literal["service.name", "span.name", "span.kind", "status.code"]
@@ -36,7 +34,7 @@ class Explicit(Options):
     @field_validator("buckets")
     @classmethod
     def _ascend(cls, buckets: tuple[float, ...]) -> tuple[float, ...]:
-        if any(bound >= after for bound, after in zip(buckets, buckets[1:], strict=False)):
+        if any(bound >= after for bound, after in pairwise(buckets)):
             raise ValueError("bounds must ascend")
         return buckets
 

@@ -4,18 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_pipeline import semconv
 from otel_pipeline.connectors.stage_metrics import StageMetrics, StageMetricsConfig
-from otel_pipeline.pdata import Batch, Signal, from_proto, to_proto
+from otel_pipeline.pdata import Batch, Signal, from_trusted, to_proto
+from otel_pipeline.processors.semconv import Semconv, SemconvConfig
 from otel_pipeline.testing import FakeTime, attributes, make_settings, make_span, make_traces
-from tests.oracle.stages import Points, points, stage_points
+from tests.oracle.stages import Points, metrics_in, points, stage_points
 
 RECORDING = Path(__file__).parents[1] / "fixtures" / "recorded" / "claude-code-2.1.330_default.traces.otlp.pb"
-CODING = {"sdlc__stage__name": "coding"}
-REVIEW = {"sdlc__stage__name": "review"}
+CODING: dict[str, Any] = {"sdlc__stage__name": "coding"}
+REVIEW: dict[str, Any] = {"sdlc__stage__name": "review"}
 
 
 class Harness:
@@ -39,9 +39,7 @@ class Harness:
     def count(self, metric: str, **labels: str) -> int:
         """How many observations of `metric` there are in all series with these labels."""
         return sum(
-            point.count
-            for (name, have), point in self.points.items()
-            if name == metric and set(labels.items()) <= have
+            point.count for (name, have), point in self.points.items() if name == metric and set(labels.items()) <= have
         )
 
     @property
@@ -78,7 +76,9 @@ def test_a_stage_is_counted_with_labels_from_its_trace(harness: Harness) -> None
     run = harness.points["sdlc.stage.duration", frozenset({*shared, ("model", "opus")})]
     assert (run.count, run.sum, run.buckets.index(1)) == (1, 90.0, 5)
     assert harness.points["sdlc.stage.runs", frozenset(shared)].count == 1
-    operation = harness.points["sdlc.operation.duration", frozenset({*shared, ("model", "opus"), ("operation", "chat")})]
+    operation = harness.points[
+        "sdlc.operation.duration", frozenset({*shared, ("model", "opus"), ("operation", "chat")})
+    ]
     assert (operation.count, operation.sum) == (1, 2.0)
     assert harness.errors == 0
 
@@ -90,8 +90,7 @@ def test_points_are_cumulative_with_start_and_exemplar(harness: Harness) -> None
     harness.wait(30)
     harness.send(make_span(trace=8, span=2, seconds=100, **CODING), make_span(trace=9, span=3, seconds=700, **CODING))
     harness.wait(30)
-    (resource,) = to_proto(harness.flushed).resource_metrics if harness.flushed else ()
-    metric = next(metric for metric in resource.scope_metrics[0].metrics if metric.name == "sdlc.stage.duration")
+    metric = metrics_in(harness.flushed)["sdlc.stage.duration"]
     assert (metric.unit, metric.histogram.aggregation_temporality) == ("s", 2)
     (point,) = metric.histogram.data_points
     assert (point.start_time_unix_nano, point.time_unix_nano) == (born, harness.time.unix_ns)
@@ -106,11 +105,9 @@ def test_exemplars_name_the_requirement(harness: Harness) -> None:
     harness.send(make_span(sdlc__requirement__id="REQ-1042", **CODING))
     harness.wait(30)
     assert not any("REQ-1042" in str(labels) for _, labels in harness.points)
-    assert harness.flushed is not None
-    for metric in to_proto(harness.flushed).resource_metrics[0].scope_metrics[0].metrics:
-        for point in metric.histogram.data_points:
-            (exemplar,) = point.exemplars
-            assert exemplar.filtered_attributes == attributes({"sdlc.requirement.id": "REQ-1042"})
+    (point,) = metrics_in(harness.flushed)["sdlc.stage.duration"].histogram.data_points
+    (exemplar,) = point.exemplars
+    assert exemplar.filtered_attributes == attributes({"sdlc.requirement.id": "REQ-1042"})
 
 
 def test_only_changed_series_are_flushed(harness: Harness) -> None:
@@ -357,8 +354,8 @@ def test_series_expire_and_start_again() -> None:
     for trace in (1, 2):
         harness.send(make_span(trace=trace, **CODING))
         harness.wait(30)
-        (metric, *_) = to_proto(harness.flushed).resource_metrics[0].scope_metrics[0].metrics if harness.flushed else ()
-        starts.append((metric.histogram.data_points[0].count, metric.histogram.data_points[0].start_time_unix_nano))
+        (point,) = metrics_in(harness.flushed)["sdlc.stage.duration"].histogram.data_points
+        starts.append((point.count, point.start_time_unix_nano))
         harness.wait(700)
     assert [count for count, _ in starts] == [1, 1]
     assert starts[0][1] < starts[1][1]
@@ -402,12 +399,9 @@ def test_spans_without_valid_ids_are_dropped(harness: Harness) -> None:
 def test_hostile_shapes(harness: Harness, shape: str) -> None:
     """Traces of 20,000 spans, as deep, as circular or as wide as they can be, are counted whole: one run."""
     size = 20_000
-    parents = {
-        "chain": lambda number: number - 1,
-        "ring": lambda number: number - 1 or size,
-        "fan": lambda number: 0 if number == 1 else 1,
-    }[shape]
-    harness.send(*(make_span(span=n, parent=parents(n), start=n, **CODING) for n in range(1, size + 1)))
+    first = size if shape == "ring" else 0
+    parents = [first] + ([1] * (size - 1) if shape == "fan" else list(range(1, size)))
+    harness.send(*(make_span(span=n, parent=parent, start=n, **CODING) for n, parent in enumerate(parents, start=1)))
     harness.wait(30)
     assert (harness.runs, harness.operations) == (1, size - 1)
 
@@ -422,40 +416,25 @@ def test_long_label_values_are_cut_between_characters(harness: Harness) -> None:
 def test_forgotten_label_values_do_not_mix(harness: Harness) -> None:
     """Thousands of requirements come and go; exemplars and labels still say what was sent."""
     for trace in range(1, 10_001, 500):
-        harness.send(*(make_span(trace=n, sdlc__requirement__id=f"REQ-{n}", **CODING) for n in range(trace, trace + 500)))
+        harness.send(
+            *(make_span(trace=n, sdlc__requirement__id=f"REQ-{n}", **CODING) for n in range(trace, trace + 500))
+        )
         harness.wait(4000)
     assert harness.count("sdlc.stage.runs", stage="coding", project_id="unknown", agent="unknown") == 10_000
-    assert harness.flushed is not None
-    (metric, *_) = to_proto(harness.flushed).resource_metrics[0].scope_metrics[0].metrics
-    (exemplar,) = metric.histogram.data_points[0].exemplars
+    (point,) = metrics_in(harness.flushed)["sdlc.stage.duration"].histogram.data_points
+    (exemplar,) = point.exemplars
     assert exemplar.filtered_attributes[0].value.string_value == f"REQ-{int.from_bytes(exemplar.trace_id, 'big')}"
-
-
-def enriched_recording() -> ExportTraceServiceRequest:
-    """A recorded Claude Code session with what the rules say of its spans."""
-    request = ExportTraceServiceRequest.FromString(RECORDING.read_bytes())
-    for resource_spans in request.resource_spans:
-        resource_spans.resource.attributes.extend(attributes({"sdlc.project.id": "shop", "sdlc.stage.name": "coding"}))
-        for scope_spans in resource_spans.scope_spans:
-            scope_spans.scope.attributes.extend(attributes({"sdlc.agent.name": "claude_code"}))
-            for span in scope_spans.spans:
-                values = {item.key: item.value.string_value for item in span.attributes}
-                if span.name != "claude_code.interaction":
-                    span.attributes.extend(attributes({"sdlc.stage.run": False}))
-                if "model" in values:
-                    span.attributes.extend(attributes({"sdlc.model.name": values["model"]}))
-                for item in span.attributes:
-                    if item.key == "error.type":
-                        item.value.string_value = values["error_class"]
-    return request
 
 
 def test_a_recorded_claude_code_session(harness: Harness) -> None:
     """Each interaction is one stage run with the model of its requests; its one failed shell command one error."""
-    request = enriched_recording()
-    harness.connector.process(from_proto(request))
+    enrichment = Semconv(SemconvConfig(), make_settings("semconv"))
+    batch = enrichment.process(from_trusted(Signal.TRACES, RECORDING.read_bytes()))
+    assert batch is not None
+    harness.connector.process(batch)
     harness.wait(30)
-    labels = {"stage": "coding", "agent": "claude_code", "project_id": "shop", "outcome": "success"}
+    labels = {"stage": "coding", "agent": "claude_code", "outcome": "success"}
     assert harness.count("sdlc.stage.duration", model="claude-sonnet-4-5", **labels) == harness.runs == 2
-    assert harness.count("sdlc.stage.errors", error_type="ShellError") == harness.errors == 1
-    assert harness.points == stage_points([request], semconv.load().metrics.values())
+    assert harness.count("sdlc.stage.errors", error_type="ShellError", stage="coding") == harness.errors == 1
+    assert harness.operations == 27
+    assert harness.points == stage_points([to_proto(batch)], semconv.load().metrics.values())

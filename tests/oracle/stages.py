@@ -10,12 +10,13 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as MetricMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_pipeline.pdata import Batch, to_proto
 from otel_pipeline.semconv import Metric
 
-__all__ = ["Point", "Points", "points", "stage_points"]
+__all__ = ["Point", "Points", "metrics_in", "points", "stage_points", "texts"]
 
 STAGE, RUN, MODEL, OUTCOME = "sdlc.stage.name", "sdlc.stage.run", "sdlc.model.name", "sdlc.outcome"
 INHERITED = ("sdlc.project.id", "sdlc.requirement.id", STAGE, "sdlc.agent.name")
@@ -159,15 +160,23 @@ def text(value: AnyValue) -> str:
 def points(batch: Batch | None) -> Points:
     """What a batch of metrics says, in the oracle's terms."""
     found: Points = {}
-    for resource in to_proto(batch).resource_metrics if batch else ():
-        assert not resource.resource.attributes
-        for scope in resource.scope_metrics:
-            for metric in scope.metrics:
-                for point in (*metric.sum.data_points, *metric.histogram.data_points):
-                    key = metric.name, frozenset(texts(point.attributes).items())
-                    assert key not in found
-                    if metric.HasField("sum"):
-                        found[key] = Point(point.as_int)
-                    else:
-                        found[key] = Point(point.count, point.sum, tuple(point.bucket_counts))
+    for name, metric in metrics_in(batch).items():
+        counters = [(p.attributes, Point(p.as_int)) for p in metric.sum.data_points]
+        histograms = metric.histogram.data_points
+        distributions = [(p.attributes, Point(p.count, p.sum, tuple(p.bucket_counts))) for p in histograms]
+        for attributes, point in counters + distributions:
+            key = name, frozenset(texts(attributes).items())
+            assert key not in found
+            found[key] = point
     return found
+
+
+def metrics_in(batch: Batch | None) -> dict[str, MetricMessage]:
+    """The metrics of a flushed batch by name; nothing may say where they come from."""
+    if batch is None:
+        return {}
+    (resource,) = to_proto(batch).resource_metrics
+    (scope,) = resource.scope_metrics
+    assert not resource.HasField("resource")
+    assert not scope.HasField("scope")
+    return {metric.name: metric for metric in scope.metrics}

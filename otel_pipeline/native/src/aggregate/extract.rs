@@ -220,16 +220,37 @@ fn status_code(status: &[u8]) -> usize {
         .map_or(0, |field| field.value.number() as usize)
 }
 
-/// Which slot an attribute key has: looked up by length first, since most keys have none.
-struct Keys(Vec<Vec<(Box<[u8]>, usize)>>);
+/// Which slot an attribute key has. Most keys have none, and most that do are of a few lengths with one beginning, so
+/// that length and end are compared first.
+struct Keys(Vec<Vec<Key>>);
+
+struct Key {
+    end: u64,
+    bytes: Box<[u8]>,
+    slot: usize,
+}
+
+/// The last eight bytes of a key.
+#[inline]
+fn end(key: &[u8]) -> u64 {
+    match key.last_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => key.iter().fold(0, |end, byte| end << 8 | u64::from(*byte)),
+    }
+}
 
 impl Keys {
     fn new(slots: &Slots) -> Self {
-        let mut by_length: Vec<Vec<(Box<[u8]>, usize)>> = Vec::new();
+        let mut by_length: Vec<Vec<Key>> = Vec::new();
         for (slot, source) in slots.0.iter().enumerate() {
             if let LabelSource::Attribute(key) = source {
-                by_length.resize_with(by_length.len().max(key.len() + 1), Vec::new);
-                by_length[key.len()].push((key.as_bytes().into(), slot));
+                let bytes: Box<[u8]> = key.as_bytes().into();
+                by_length.resize_with(by_length.len().max(bytes.len() + 1), Vec::new);
+                by_length[bytes.len()].push(Key {
+                    end: end(&bytes),
+                    bytes,
+                    slot,
+                });
             }
         }
         Self(by_length)
@@ -237,11 +258,15 @@ impl Keys {
 
     #[inline]
     fn slot(&self, key: &[u8]) -> Option<usize> {
-        let candidates = self.0.get(key.len())?;
-        candidates
+        let candidates = self
+            .0
+            .get(key.len())
+            .filter(|candidates| !candidates.is_empty())?;
+        let end = end(key);
+        let known = candidates
             .iter()
-            .find(|(known, _)| **known == *key)
-            .map(|(_, slot)| *slot)
+            .find(|known| known.end == end && *known.bytes == *key)?;
+        Some(known.slot)
     }
 }
 
