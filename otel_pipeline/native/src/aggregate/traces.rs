@@ -61,6 +61,9 @@ impl Trace {
     }
 
     fn push(&mut self, record: Record, slots: &[Symbol]) {
+        if self.records.is_empty() {
+            self.records.reserve_exact(1); // Many traces have no second span; a vector begins with room for four.
+        }
         self.records.push(record);
         self.slots.extend_from_slice(slots);
         match self.records.len() {
