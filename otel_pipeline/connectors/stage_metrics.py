@@ -29,8 +29,8 @@ class StageMetricsConfig(Options):
     the span's flags): such a parent arrives when it ends, as a stage of two hours comes hours after its children. Also
     how long counted traces are remembered for late and repeated spans."""
     max_spans: int = Field(default=200_000, ge=1)
-    """Spans remembered, waiting or counted: 110 bytes each in traces of many spans, 310 in traces of one. Over that, the
-    oldest counted traces are forgotten; where there are none, the traces idle for longest are counted early."""
+    """Spans remembered, waiting or counted: 110 bytes each in traces of many spans, 310 in traces of one. Over that,
+    the oldest counted traces are forgotten; where there are none, the traces idle for longest are counted early."""
     metrics_flush_interval: Duration = Field(default=5.0, gt=0)
     """How often the series that changed are handed on."""
     aggregation_cardinality_limit: int = Field(default=2000, ge=0)

@@ -15,6 +15,8 @@ from tests.oracle.stages import Points, metrics_in, points, stage_points
 
 RECORDING = Path(__file__).parents[1] / "fixtures" / "recorded" / "claude-code-2.1.330_default.traces.otlp.pb"
 CODING: dict[str, Any] = {"sdlc__stage__name": "coding"}
+KNOWN: dict[str, Any] = {**CODING, "sdlc__project__id": "shop", "sdlc__agent__name": "codex"}
+"""Every label that is inherited: only whether it is a run can be open."""
 REVIEW: dict[str, Any] = {"sdlc__stage__name": "review"}
 
 
@@ -123,9 +125,9 @@ def test_only_changed_series_are_flushed(harness: Harness) -> None:
 
 def test_nothing_is_counted_before_the_trace_is_idle(harness: Harness) -> None:
     """A span whose parent may still come waits for `decision_wait` after the last span of its trace."""
-    harness.send(make_span(span=2, parent=1, **CODING))
+    harness.send(make_span(span=2, parent=1, **KNOWN))
     harness.wait(29)
-    harness.send(make_span(span=3, parent=1, **CODING))
+    harness.send(make_span(span=3, parent=1, **KNOWN))
     harness.wait(29)
     assert (harness.runs, harness.operations) == (0, 0)
     harness.wait(1)
@@ -145,18 +147,38 @@ def test_certain_spans_of_a_busy_trace_do_not_wait_for_it(harness: Harness) -> N
 def test_a_long_stage_with_local_children_is_one_run(harness: Harness) -> None:
     """Children of a two-hour stage come hours before it; as their flags say that it is local, they are no runs."""
     for minute in range(120):
-        harness.send(make_span(span=minute + 2, parent=1, remote_parent=False, start=60 * minute, **CODING))
+        harness.send(make_span(span=minute + 2, parent=1, remote_parent=False, start=60 * minute, **KNOWN))
         harness.wait(60)
     assert harness.runs == 0
-    harness.send(make_span(span=1, seconds=7200, **CODING))
+    harness.send(make_span(span=1, seconds=7200, **KNOWN))
     harness.wait(30)
     assert (harness.runs, harness.operations) == (1, 120)
     assert harness.findings("late_parent") == 0
 
 
+def test_an_operation_waits_for_labels_of_its_running_parent(harness: Harness) -> None:
+    """What could only come from a parent that still runs is waited for, even where it is certain to be no run."""
+    harness.send(make_span(span=2, parent=1, remote_parent=False, sdlc__stage__run=False, **CODING))
+    harness.wait(600)
+    assert harness.operations == 0
+    harness.send(make_span(span=1, seconds=600, **KNOWN))
+    harness.wait(30)
+    assert harness.count("sdlc.operation.duration", project_id="shop", agent="codex") == 1
+
+
+def test_a_run_is_not_told_below_a_parent_of_unknown_stage(harness: Harness) -> None:
+    """The parent is there, but takes its stage from one that still runs: it may be the same stage."""
+    harness.send(make_span(span=3, parent=2, **KNOWN), make_span(span=2, parent=1, remote_parent=False))
+    harness.wait(600)
+    assert harness.runs == 0
+    harness.send(make_span(span=1, seconds=600, **KNOWN))
+    harness.wait(30)
+    assert (harness.runs, harness.operations) == (1, 2)
+
+
 def test_a_local_parent_that_never_comes_is_given_up(harness: Harness) -> None:
     """After `max_wait` without any span of the trace, a child is counted as the topmost span of its stage."""
-    harness.send(make_span(span=2, parent=1, remote_parent=False, **CODING))
+    harness.send(make_span(span=2, parent=1, remote_parent=False, **KNOWN))
     harness.wait(3599)
     assert harness.runs == 0
     harness.wait(1)
@@ -166,16 +188,16 @@ def test_a_local_parent_that_never_comes_is_given_up(harness: Harness) -> None:
 @pytest.mark.parametrize("remote", [True, None])
 def test_a_parent_that_need_not_come_is_not_waited_for(harness: Harness, remote: bool | None) -> None:
     """A missing parent in another process, or of a sender that does not say, delays by `decision_wait` only."""
-    harness.send(make_span(span=2, parent=1, remote_parent=remote, **CODING))
+    harness.send(make_span(span=2, parent=1, remote_parent=remote, **KNOWN))
     harness.wait(30)
     assert harness.runs == 1
 
 
 def test_a_parent_that_comes_too_late_is_counted_and_told(harness: Harness) -> None:
     """A run whose child had to be counted as one before is a run too, and a finding."""
-    harness.send(make_span(span=2, parent=1, **CODING))
+    harness.send(make_span(span=2, parent=1, **KNOWN))
     harness.wait(30)
-    harness.send(make_span(span=1, seconds=60, **CODING))
+    harness.send(make_span(span=1, seconds=60, **KNOWN))
     harness.wait(30)
     assert (harness.runs, harness.findings("late_parent")) == (2, 1)
 
@@ -228,7 +250,7 @@ def test_every_change_of_stage_is_a_run(harness: Harness) -> None:
 def test_model_of_a_run(harness: Harness, own: str | None, models: list[str], expected: str) -> None:
     """Its own, else that of most calls inside, else of the first among equals."""
     calls = [
-        make_span(span=number, parent=1, start=number, sdlc__model__name=model)
+        make_span(span=100 - number, parent=1, start=number, sdlc__model__name=model)
         for number, model in enumerate(models, start=2)
     ]
     stage = {**CODING, **({"sdlc__model__name": own} if own else {})}
@@ -317,11 +339,11 @@ def test_memory_is_bounded_by_counting_early() -> None:
 def test_counted_traces_make_room_first() -> None:
     """A trace that waits for its local parent outlives counted ones, however many there are."""
     harness = Harness(max_spans=10)
-    harness.send(make_span(trace=1, span=2, parent=1, remote_parent=False, **CODING))
+    harness.send(make_span(trace=1, span=2, parent=1, remote_parent=False, **KNOWN))
     for trace in range(2, 102):
-        harness.send(make_span(trace=trace, **CODING))
+        harness.send(make_span(trace=trace, **KNOWN))
         harness.wait(30)
-    harness.send(make_span(trace=1, span=1, seconds=3000, **CODING))
+    harness.send(make_span(trace=1, span=1, seconds=3000, **KNOWN))
     harness.wait(30)
     assert (harness.runs, harness.operations) == (101, 1)
     assert harness.findings("decided_early") == 0
