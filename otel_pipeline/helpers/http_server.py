@@ -211,7 +211,7 @@ class _Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and not self.broken:
+        if cycle is not None and cycle.more_body and not cycle.response_complete and not self.broken:
             self.owner.count("client_closed")
         super().connection_lost(exc)
         self.owner.lost()

@@ -124,8 +124,7 @@ class OtlpHttpApp:
             intake = self._route(scope, content_type)
             findings = await self._take(intake, receive, fields, content_type == JSON)
         except _HungUp:
-            self._count("http", "failure", "client_closed")
-            return
+            return  # counted by the server
         except _Refusal as refusal:
             await self._refuse(send, fields, content_type, refusal.reply, refusal.headers)
             return

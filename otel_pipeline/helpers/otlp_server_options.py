@@ -99,8 +99,8 @@ class GrpcOptions(Listener):
     max_recv_msg_size_mib: Annotated[int, Field(ge=1, le=1024)] = 64
     """The largest request, before and after decompression. 64 is what the OTLP specification recommends; a request
     needs about its own size in memory, because it is never unfolded into objects."""
-    max_concurrent_streams: Annotated[int, Field(ge=1)] = 100
-    """Calls that one connection may have under way. More wait at the client."""
+    max_concurrent_streams: Annotated[int, Field(ge=1)] = 1000
+    """Calls that one connection may have under way. More are answered UNAVAILABLE, or wait at the client."""
     keepalive: Keepalive = Keepalive()
     """Life time and signs of life of connections."""
 
