@@ -17,7 +17,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceResponse,
+)
 
 from otel_pipeline.component import Settings
 from otel_pipeline.helpers.otlp_grpc_server import SERVICES
@@ -57,7 +59,11 @@ _JSON_REQUESTS: dict[Signal, dict[str, Any]] = {
     },
     Signal.METRICS: {
         "resourceMetrics": [
-            {"scopeMetrics": [{"metrics": [{"name": "m", "gauge": {"dataPoints": [{"asInt": "0"}, {"asDouble": 1.5}]}}]}]}
+            {
+                "scopeMetrics": [
+                    {"metrics": [{"name": "m", "gauge": {"dataPoints": [{"asInt": "0"}, {"asDouble": 1.5}]}}]}
+                ]
+            }
         ]
     },
     Signal.LOGS: {
@@ -79,7 +85,7 @@ def protobuf_request(signal: Signal) -> bytes:
         metric.gauge.data_points.add(as_double=1.5)
         return metrics.SerializeToString()
     logs = ExportLogsServiceRequest()
-    record = logs.resource_logs.add().scope_logs.add().log_records.add(severity_number=9)  # type: ignore[arg-type]
+    record = logs.resource_logs.add().scope_logs.add().log_records.add(severity_number=9)
     record.body.string_value = "hello"
     return logs.SerializeToString()
 
@@ -187,6 +193,12 @@ class Gateway:
                 return await reader.read()
         finally:
             writer.close()
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Waits for what other tasks bring about."""
+        async with asyncio.timeout(30):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
 
     def protobuf_request(self, signal: Signal) -> bytes:
         return protobuf_request(signal)
