@@ -27,7 +27,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from otel_pipeline.errors import ConsumeError, DecodeError, PermanentError, RetryableError, TooLargeError
 from otel_pipeline.pdata import Findings, Signal
 
-__all__ = ["JSON", "PROTOBUF", "Answer", "Reply", "answer_error", "encode", "partial_success"]
+__all__ = [
+    "JSON",
+    "PROTOBUF",
+    "Answer",
+    "Reply",
+    "answer_error",
+    "answer_http",
+    "answer_no_pipeline",
+    "encode",
+    "partial_success",
+]
 
 PROTOBUF = b"application/x-protobuf"
 JSON = b"application/json"
@@ -72,20 +82,22 @@ class Reply:
         return None if self.retry_seconds is None else b"%d" % max(1, math.ceil(self.retry_seconds))
 
 
-INVALID = Answer(grpc.StatusCode.INVALID_ARGUMENT, 400, "failure")
-FORBIDDEN = Answer(grpc.StatusCode.PERMISSION_DENIED, 403, "failure")
-UNIMPLEMENTED = Answer(grpc.StatusCode.UNIMPLEMENTED, 404, "failure")
-WRONG_METHOD = Answer(grpc.StatusCode.UNIMPLEMENTED, 405, "failure")
-TOO_LARGE = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "failure")
-WRONG_TYPE = Answer(grpc.StatusCode.INVALID_ARGUMENT, 415, "failure")
-HEADER_TOO_LARGE = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 431, "failure")
-BUG = Answer(grpc.StatusCode.INTERNAL, 500, "failure")
-UNAVAILABLE = Answer(grpc.StatusCode.UNAVAILABLE, 503, "refused")
+_INVALID = Answer(grpc.StatusCode.INVALID_ARGUMENT, 400, "failure")
+_UNIMPLEMENTED = Answer(grpc.StatusCode.UNIMPLEMENTED, 404, "failure")
+_TOO_LARGE = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "failure")
+_BUG = Answer(grpc.StatusCode.INTERNAL, 500, "failure")
+_UNAVAILABLE = Answer(grpc.StatusCode.UNAVAILABLE, 503, "refused")
 
-BY_HTTP_STATUS = {
-    answer.http: answer for answer in (INVALID, FORBIDDEN, UNIMPLEMENTED, WRONG_METHOD, TOO_LARGE, WRONG_TYPE)
-} | {431: HEADER_TOO_LARGE, 501: Answer(grpc.StatusCode.UNIMPLEMENTED, 501, "failure")}
-"""For errors that HTTP knows and gRPC does not."""
+_HTTP_ONLY = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.UNIMPLEMENTED,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    431: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    501: grpc.StatusCode.UNIMPLEMENTED,
+}
+"""The code in the Status of errors that HTTP knows and gRPC does not."""
 
 
 def answer_error(error: BaseException) -> Reply:
@@ -93,19 +105,27 @@ def answer_error(error: BaseException) -> Reply:
     match error:
         case RetryableError():
             asked = _RETRY_SECONDS if error.retry_after is None else error.retry_after
-            return make_reply(UNAVAILABLE, "refused", str(error), retry=min(max(asked, 0.0), _MAX_RETRY_SECONDS))
+            return _reply(_UNAVAILABLE, "refused", str(error), retry=min(max(asked, 0.0), _MAX_RETRY_SECONDS))
         case TooLargeError():
-            return make_reply(TOO_LARGE, "too_large", str(error))
+            return _reply(_TOO_LARGE, "too_large", str(error))
         case DecodeError():
-            return make_reply(INVALID, "undecodable", str(error), field="body")
+            return _reply(_INVALID, "undecodable", str(error), field="body")
         case PermanentError() if error.__cause__ is None or isinstance(error.__cause__, ConsumeError):
-            return make_reply(INVALID, "rejected", str(error))
-    return make_reply(BUG, "internal_error", "internal error; the gateway's log says more")
+            return _reply(_INVALID, "rejected", str(error))
+    return _reply(_BUG, "internal_error", "internal error; the gateway's log says more")
 
 
-def make_reply(
-    answer: Answer, reason: str, message: str, *, retry: float | None = None, field: str | None = None
-) -> Reply:
+def answer_no_pipeline(signal: Signal) -> Reply:
+    """The reply to a signal that no pipeline takes."""
+    return _reply(_UNIMPLEMENTED, "no_pipeline", f"no pipeline takes {signal}")
+
+
+def answer_http(status: int, reason: str, message: str) -> Reply:
+    """The reply to a request that is wrong by the rules of HTTP: 400, 403, 404, 405, 415, 431 or 501."""
+    return _reply(Answer(_HTTP_ONLY[status], status, "failure"), reason, message)
+
+
+def _reply(answer: Answer, reason: str, message: str, *, retry: float | None = None, field: str | None = None) -> Reply:
     """A reply of row `answer`; `retry` seconds go out as RetryInfo, `field` as BadRequest."""
     message = message[:_MAX_MESSAGE]
     status = Status(code=answer.grpc.value[0], message=message)

@@ -15,11 +15,10 @@ from otel_pipeline.errors import RetryableError
 from otel_pipeline.helpers.endpoint import BindError, Endpoint
 from otel_pipeline.helpers.otlp_answers import (
     PROTOBUF,
-    UNIMPLEMENTED,
     Reply,
     answer_error,
+    answer_no_pipeline,
     encode,
-    make_reply,
     partial_success,
 )
 from otel_pipeline.helpers.otlp_intake import Intake, RequestCounter
@@ -123,7 +122,7 @@ class OtlpGrpcServer:
         return export
 
     def _unimplemented(self, signal: Signal) -> _Handler:
-        reply = make_reply(UNIMPLEMENTED, "no_pipeline", f"no pipeline takes {signal}")
+        reply = answer_no_pipeline(signal)
 
         async def export(_body: bytes, context: Any) -> bytes:
             await self._abort(context, reply)

@@ -10,16 +10,17 @@ from otel_pipeline.helpers.admission import Admission
 from otel_pipeline.helpers.decompress import DECOMPRESSORS, Decompress, output_bound
 from otel_pipeline.helpers.http_origin import OriginPolicy
 from otel_pipeline.helpers.otlp_answers import (
-    BY_HTTP_STATUS,
     JSON,
     PROTOBUF,
     Reply,
     answer_error,
+    answer_http,
+    answer_no_pipeline,
     encode,
-    make_reply,
     partial_success,
 )
 from otel_pipeline.helpers.otlp_intake import Intake, RequestCounter
+from otel_pipeline.pdata import Signal
 
 __all__ = ["Cors", "OtlpHttpApp", "server_answer"]
 
@@ -65,9 +66,9 @@ class Cors:
 class _Refusal(Exception):
     """Ends a request with a status of HTTP's own."""
 
-    def __init__(self, status: int, reason: str, message: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(message)
-        self.reply = make_reply(BY_HTTP_STATUS[status], reason, message)
+    def __init__(self, reply: Reply, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(reply.reason)
+        self.reply = reply
         self.headers = list(headers)
 
 
@@ -76,7 +77,7 @@ class _HungUp(Exception):
 
 
 class OtlpHttpApp:
-    """Serves an intake at each path of `routes`; a path of a signal without pipeline has None and is 404, as any other.
+    """Serves each intake at the path of its signal; a signal without one is 404, as is any other path.
 
     `max_body` bounds a body before and after decompression. `encodings` are names of DECOMPRESSORS. `log_error` is
     told of exceptions that are our own bugs.
@@ -84,7 +85,8 @@ class OtlpHttpApp:
 
     def __init__(
         self,
-        routes: Mapping[str, Intake | None],
+        paths: Mapping[str, Signal],
+        intakes: Mapping[Signal, Intake],
         *,
         max_body: int,
         encodings: tuple[str, ...],
@@ -93,7 +95,8 @@ class OtlpHttpApp:
         count: RequestCounter,
         log_error: Callable[[BaseException], None],
     ) -> None:
-        self._routes = dict(routes)
+        self._paths = dict(paths)
+        self._routes = {path: intakes[signal] for path, signal in paths.items() if signal in intakes}
         self._max_body = max_body
         self._decompressors: dict[bytes, Decompress | None] = {
             name.encode(): DECOMPRESSORS[name] for name in encodings if name
@@ -147,13 +150,15 @@ class OtlpHttpApp:
         """The intake of this request. Raises _Refusal."""
         path = scope["path"]
         intake = self._routes.get(path)
-        if scope["method"] != "POST" and path in self._routes:
-            raise _Refusal(405, "method", "OTLP is sent with POST", (b"allow", b"POST"))
-        if intake is None:
-            known = "no pipeline takes this signal" if path in self._routes else f"the paths are {_list(self._routes)}"
-            raise _Refusal(404, "no_pipeline" if path in self._routes else "unknown_path", known)
+        if intake is None or scope["method"] != "POST":
+            if path not in self._paths:
+                raise _Refusal(answer_http(404, "unknown_path", f"the paths are {', '.join(self._paths)}"))
+            if scope["method"] != "POST":
+                raise _Refusal(answer_http(405, "method", "OTLP is sent with POST"), (b"allow", b"POST"))
+            raise _Refusal(answer_no_pipeline(self._paths[path]))
         if content_type not in _EMPTY_RESPONSE:
-            raise _Refusal(415, "content_type", "the content-type must be application/x-protobuf or application/json")
+            known = "the content-type must be application/x-protobuf or application/json"
+            raise _Refusal(answer_http(415, "content_type", known))
         return intake
 
     async def _take(self, intake: Intake, receive: Any, fields: Mapping[bytes, bytes], json: bool) -> Any:
@@ -192,12 +197,8 @@ class OtlpHttpApp:
             return self._decompressors[encoding.strip().lower()]
         except KeyError:
             names = b", ".join(name for name in self._decompressors if name != b"x-gzip")
-            raise _Refusal(
-                415,
-                "content_encoding",
-                f"the content-encoding must be one of {names.decode()}",
-                (b"accept-encoding", names),
-            ) from None
+            reply = answer_http(415, "content_encoding", f"the content-encoding must be one of {names.decode()}")
+            raise _Refusal(reply, (b"accept-encoding", names)) from None
 
     async def _expand(self, decompress: Decompress, body: bytes, admission: Admission) -> bytes:
         """The decompressed body; its bytes are in flight then, and its bound is while it grows."""
@@ -255,10 +256,6 @@ def _body(body: bytes) -> dict[str, Any]:
     return {"type": "http.response.body", "body": body}
 
 
-def _list(paths: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(paths))
-
-
 def _status_body(reply: Reply, content_type: bytes) -> tuple[bytes, bytes]:
     """In the encoding of the request; JSON, which people can read, where that is unknown."""
     content_type = PROTOBUF if content_type == PROTOBUF else JSON
@@ -268,4 +265,4 @@ def _status_body(reply: Reply, content_type: bytes) -> tuple[bytes, bytes]:
 def server_answer(status: int, message: str, content_type: bytes) -> tuple[bytes, bytes]:
     """Content type and body of errors that the HTTP server answers itself (`HttpServer.answer`)."""
     content_type = content_type.partition(b";")[0].strip().lower()
-    return _status_body(make_reply(BY_HTTP_STATUS[status], "", message), content_type)
+    return _status_body(answer_http(status, "", message), content_type)

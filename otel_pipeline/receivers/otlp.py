@@ -12,7 +12,7 @@ from otel_pipeline.helpers.http_origin import OriginPolicy
 from otel_pipeline.helpers.http_server import HttpServer
 from otel_pipeline.helpers.otlp_grpc_server import OtlpGrpcServer
 from otel_pipeline.helpers.otlp_http_server import Cors, OtlpHttpApp, server_answer
-from otel_pipeline.helpers.otlp_intake import Intake, make_intakes
+from otel_pipeline.helpers.otlp_intake import make_intakes
 from otel_pipeline.helpers.otlp_server_options import CorsOptions, GrpcOptions, HttpOptions, Protocols
 from otel_pipeline.pdata import Limits, Signal
 
@@ -20,6 +20,19 @@ __all__ = ["Otlp"]
 
 _MIB = 1 << 20
 _SHUTDOWN_GRACE_SECONDS = 5.0
+
+
+class ItemLimits(Options):
+    """How much one item may carry. What is over is cut or left out and counted; the item is kept."""
+
+    max_depth: Annotated[int, Field(ge=1, le=32)] = 32
+    """How deep values may be nested."""
+    max_attributes: Annotated[int, Field(ge=1)] = 128
+    """Attributes of one item, resource, scope, event or link."""
+    max_key_bytes: Annotated[int, Field(ge=1)] = 256
+    """Bytes of an attribute's key."""
+    max_value_bytes: Annotated[int, Field(ge=1)] = 65536
+    """Bytes of any other text, and of a value of bytes."""
 
 
 class OtlpConfig(Options):
@@ -30,6 +43,9 @@ class OtlpConfig(Options):
     max_bytes_in_flight_mib: Annotated[int, Field(ge=2)] = 256
     """Bytes of requests, both protocols together, that may be received and not yet answered. Above it senders are asked
     to come again a second later. At least twice the largest request."""
+
+    limits: ItemLimits = ItemLimits()
+    """How much one item may carry."""
 
     @model_validator(mode="after")
     def _check_room(self) -> Self:
@@ -61,7 +77,7 @@ class Otlp(Receiver):
             description="Requests to receivers, by how they were answered.",
             labels=("receiver", "transport", "outcome", "reason"),
         )
-        self._intakes = make_intakes(consumers, settings, Limits(), self.admission)
+        self._intakes = make_intakes(consumers, settings, Limits(**config.limits.model_dump()), self.admission)
         self.grpc: OtlpGrpcServer | None = None
         """The gRPC server, after `start`."""
         self.http: HttpServer | None = None
@@ -105,9 +121,9 @@ class Otlp(Receiver):
     def _http_server(self, options: HttpOptions) -> HttpServer:
         cors = options.cors or CorsOptions()
         origins = OriginPolicy.for_endpoint(options.address, options.allowed_hosts, cors.allowed_origins)
-        routes: dict[str, Intake | None] = {path: self._intakes.get(signal) for path, signal in options.paths.items()}
         app = OtlpHttpApp(
-            routes,
+            options.paths,
+            self._intakes,
             max_body=options.max_request_body_size,
             encodings=options.compression_algorithms,
             response_headers=options.response_headers,

@@ -32,7 +32,7 @@ from otel_pipeline.errors import ConfigError, RetryableError
 from otel_pipeline.helpers.endpoint import BindError
 from otel_pipeline.pdata import Signal
 from otel_pipeline.receivers.otlp import Otlp, OtlpConfig
-from otel_pipeline.testing import Sink, make_settings
+from otel_pipeline.testing import Sink, make_settings, make_span, make_traces
 
 
 def test_is_found_by_its_type() -> None:
@@ -161,6 +161,19 @@ async def test_response_headers_are_on_every_answer(serve: Any) -> None:
     gateway = await serve(http={"response_headers": {"X-Served-By": "gateway"}})
     for body in (b"", b"\xff"):
         assert (await gateway.http(Signal.LOGS, body)).headers["x-served-by"] == "gateway"
+
+
+async def test_item_limits(serve: Any) -> None:
+    """What is over a limit is cut and counted, and the item kept."""
+    gateway = await serve(limits={"max_attributes": 2, "max_value_bytes": 10})
+    span = make_span(a="x" * 50, b=1, c=2)
+    assert (await gateway.send("grpc", Signal.TRACES, make_traces(span).data)).ok
+    (kept,) = gateway.sinks[Signal.TRACES].spans()
+    assert [attribute.key for attribute in kept.attributes] == ["a", "b"]
+    assert kept.attributes[0].value.string_value == "x" * 10
+    findings = gateway.settings.telemetry.counters["otelcol_receiver_findings"].values
+    assert findings["otlp", "traces", "attribute_dropped"] == 1
+    assert findings["otlp", "traces", "value_truncated"] == 1
 
 
 async def test_allowed_hosts(serve: Any) -> None:

@@ -27,9 +27,9 @@ from otel_pipeline.errors import PermanentError, RetryableError
 from otel_pipeline.helpers.endpoint import BindError
 from otel_pipeline.helpers.otlp_answers import answer_error, partial_success
 from otel_pipeline.helpers.otlp_server_options import GrpcOptions, HttpOptions
-from otel_pipeline.pdata import Signal
+from otel_pipeline.pdata import Signal, to_proto
 from otel_pipeline.receivers.otlp import OtlpConfig
-from otel_pipeline.testing import make_span, make_traces, to_message
+from otel_pipeline.testing import make_span, make_traces
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -57,7 +57,7 @@ async def taken(gateway: Any, signal: Signal, request: Any) -> Any:
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     answer = await gateway.http(signal, body, content_type=JSON)
     assert answer.code == 200, answer.body
-    return to_message(gateway.sinks[signal].batches[-1])
+    return to_proto(gateway.sinks[signal].batches[-1])
 
 
 async def taken_span(gateway: Any, **span: Any) -> Any:
