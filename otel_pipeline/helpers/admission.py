@@ -6,24 +6,23 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """Bytes that were received and not yet answered, with a limit for all servers of a receiver together.
+    """Bytes that were received and not yet answered, with a limit for all servers of a receiver together."""
 
-    `overloaded` gives the reason why nothing may come in just now, or an empty text; it is asked before the limit.
-    """
-
-    __slots__ = ("_overloaded", "limit", "used")
+    __slots__ = ("limit", "overloaded", "used")
 
     def __init__(self, limit: int, overloaded: Callable[[], str] = lambda: "") -> None:
         self.limit = limit
         self.used = 0
-        self._overloaded = overloaded
+        self.overloaded = overloaded
+        """Gives the reason why nothing may come in just now, or an empty text; asked before the limit. May be set by
+        whoever watches the memory."""
 
     def take(self, size: int) -> str:
         """Lets `size` more bytes in, and gives an empty text; or lets none in, and gives the reason.
 
         A single request always fits in an empty gateway, whatever its size.
         """
-        reason = self._overloaded()
+        reason = self.overloaded()
         if reason:
             return reason
         used = self.used + size

@@ -1,5 +1,6 @@
 """Addresses to listen on: reading them, refusing open ones by accident, binding with clear errors."""
 
+import errno
 import ipaddress
 import os
 import socket
@@ -82,6 +83,7 @@ def _bind_tcp(endpoint: Endpoint) -> list[socket.socket]:
     except OSError as error:
         raise BindError(f"cannot listen on {endpoint}: the host name is unknown ({error.strerror})") from error
     bound: list[socket.socket] = []
+    absent: OSError | None = None
     port = endpoint.port
     for family, *_rest, address in dict.fromkeys(found):
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -92,11 +94,17 @@ def _bind_tcp(endpoint: Endpoint) -> list[socket.socket]:
             listener.bind((address[0], port, *address[2:]))
             listener.setblocking(False)
         except OSError as error:
-            for other in (listener, *bound):
+            listener.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                absent = error  # a name may stand for addresses that this machine has not, such as ::1
+                continue
+            for other in bound:
                 other.close()
             raise BindError(f"cannot listen on {endpoint}: {_reason(error)}") from error
         bound.append(listener)
         port = listener.getsockname()[1]
+    if not bound and absent is not None:
+        raise BindError(f"cannot listen on {endpoint}: this machine has no such address") from absent
     return bound
 
 
@@ -117,5 +125,5 @@ def _bind_unix(path: str) -> socket.socket:
 def _reason(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "not allowed (ports below 1024 need rights that this user lacks)"
-    hint = " (another process listens there; choose another port or stop it)" if error.errno == 98 else ""
+    hint = " (another process listens there; choose another port or stop it)" if error.errno == errno.EADDRINUSE else ""
     return f"{(error.strerror or str(error)).lower()}{hint}"

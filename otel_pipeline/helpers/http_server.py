@@ -32,6 +32,7 @@ _SINGLE_FIELDS = frozenset(
     (b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin")
 )
 _BACKLOG = 512
+_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 _LINGER_SECONDS = 2.0
 _RATE_GRACE_SECONDS = 10.0
 
@@ -112,10 +113,10 @@ class HttpServer:
 
     async def start(self) -> None:
         """Binds and accepts connections. Raises endpoint.BindError; nothing stays open then."""
+        self._config.load()
         sockets = self.endpoint.bind()
         if not self.endpoint.path:
             self.endpoint = Endpoint(self.endpoint.host, sockets[0].getsockname()[1])
-        self._config.load()
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if self.endpoint.path else loop.create_server
         handshake = (self.limits.read_header_timeout or 60.0) if self._tls else None
@@ -138,7 +139,7 @@ class HttpServer:
             async with asyncio.timeout(grace):
                 await self._drained()
         for connection in self._open():
-            connection.transport.abort()
+            connection.cut()
         for task in self._state.tasks:
             task.cancel()
         with contextlib.suppress(TimeoutError):
@@ -269,8 +270,12 @@ class _Connection(HttpToolsProtocol):
             self.since = self.owner.now
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.partial:  # else a trailer, which nobody reads
-            super().on_header(name, value)
+        if not self.partial:
+            return  # a trailer, which nobody reads
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -360,6 +365,12 @@ class _Connection(HttpToolsProtocol):
         slow = spent > _RATE_GRACE_SECONDS and self.body_bytes < limits.min_body_rate * spent
         if late or slow:
             self._close("slow_body")
+
+    def cut(self) -> None:
+        """Closes at once. What uvicorn would log of the request that this ends is no news."""
+        if self.cycle is not None:
+            self.cycle.logger = _SILENT
+        self._close("")
 
     def _close(self, reason: str) -> None:
         if reason:

@@ -1,6 +1,6 @@
 """Receiver `otlp`: OTLP over gRPC and HTTP, as SDKs, agents and Collectors send it."""
 
-import contextlib
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Self
 
@@ -103,9 +103,7 @@ class Otlp(Receiver):
         """Stops accepting and answers what is under way."""
         servers = [server for server in (self.grpc, self.http) if server is not None]
         self.grpc = self.http = None
-        async with contextlib.AsyncExitStack() as stack:
-            for server in servers:
-                stack.push_async_callback(server.shutdown, _SHUTDOWN_GRACE_SECONDS)
+        await asyncio.gather(*(server.shutdown(_SHUTDOWN_GRACE_SECONDS) for server in servers))
 
     def _grpc_server(self, options: GrpcOptions) -> OtlpGrpcServer:
         credentials = options.tls.grpc_credentials(self._tls_path("grpc")) if options.tls else None

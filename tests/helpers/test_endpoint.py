@@ -69,6 +69,21 @@ def test_unknown_host_is_named() -> None:
         Endpoint("no-such-host.invalid", 0).bind()
 
 
+def test_address_of_another_machine_is_named() -> None:
+    """An address that this machine does not have is said to be one."""
+    with pytest.raises(BindError, match=r"192\.0\.2\.1:0.*no such address"):
+        Endpoint("192.0.2.1", 0).bind()
+
+
+def test_names_stand_for_the_addresses_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that also resolves to an address which the machine lacks is served on the others."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    (listener,) = Endpoint("localhost", 0).bind()
+    assert listener.getsockname()[0] == "127.0.0.1"
+    listener.close()
+
+
 def test_unix_socket_replaces_a_stale_one_but_no_file(tmp_path: Path) -> None:
     """A socket left over by a crash is no obstacle; another file at its path is kept."""
     endpoint = Endpoint(path=str(tmp_path / "s"))

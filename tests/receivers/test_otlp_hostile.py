@@ -134,6 +134,27 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
+@pytest.mark.parametrize("way", ["grpc", "http-protobuf"])
+async def test_two_million_empty_spans(gateway: Any, way: str) -> None:
+    """4 MiB that unfold to hundreds as objects cost about their own size here, and every one is told as rejected."""
+    spans = b"\x12\x00" * (2 * MIB)
+    body = _field(1, _field(2, spans))
+    with PeakMemory() as memory:
+        answer = await gateway.send(way, Signal.TRACES, body)
+    assert gateway.response(Signal.TRACES, answer.body).partial_success.rejected_spans == 2 * MIB
+    assert gateway.settings.counts[Signal.TRACES].dropped == {"rejected": 2 * MIB}
+    assert memory.rise < 64 * MIB
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited protobuf field."""
+    length, size = b"", len(content)
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "zstd", "deflate"])
 async def test_small_bodies_may_not_expand_beyond_any_telemetry(gateway: Any, encoding: str) -> None:
     """Under the size limit the ratio counts: 10 KiB do not become 60 MiB."""
