@@ -4,13 +4,12 @@ import logging
 import time
 from pathlib import Path
 
-from otel_pipeline.connectors.stage_metrics import StageMetrics, StageMetricsConfig
-from otel_pipeline.processors.semconv import Semconv, SemconvConfig
-
 from benchmarks.load import make_request
 from benchmarks.plain import PlainGateway
 from otel_pipeline.component import Settings
+from otel_pipeline.connectors.stage_metrics import StageMetrics, StageMetricsConfig
 from otel_pipeline.pdata import Limits, decode
+from otel_pipeline.processors.semconv import Semconv, SemconvConfig
 from otel_pipeline.telemetry import Telemetry
 
 SPANS = 512

@@ -550,5 +550,5 @@ def test_its_size_and_capacity_stand_on_the_page_of_own_metrics() -> None:
     assert 'otelcol_exporter_queue_capacity{exporter="otlp_grpc/far"} 7.0' in page
 
 
-async def _never(_batch: Batch) -> Result:
+async def _never(_batch: Batch, _result: Result) -> None:
     raise AssertionError("nothing is to be delivered")
