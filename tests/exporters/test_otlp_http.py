@@ -78,7 +78,7 @@ class Server:
             pass
         finally:
             writer.transport.abort()
-            with suppress(OSError):
+            with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
             self.connections.discard(task)
 
