@@ -1,6 +1,9 @@
 //! `Batch`: one OTLP export request of one signal, immutable, with what is known of it without looking inside.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use crate::otlp::{
@@ -11,13 +14,28 @@ use crate::wire::{Value, fields, put_bytes_field, put_message};
 #[pyclass(frozen, module = "otel_pipeline._native")]
 pub struct Batch {
     pub signal: Signal,
-    data: Py<PyBytes>,
+    data: Data,
     items: u64,
+}
+
+/// Received bytes are Python's and are kept as they are; edited ones are ours, and copied only for who asks.
+enum Data {
+    Received(Py<PyBytes>),
+    Edited(Arc<Vec<u8>>, PyOnceLock<Py<PyBytes>>),
 }
 
 impl Batch {
     /// Takes bytes that were checked, and their number of items, as they are.
     pub fn new(signal: Signal, data: Py<PyBytes>, items: u64) -> Self {
+        Self::with(signal, Data::Received(data), items)
+    }
+
+    /// A new batch of `data`, which must be a well-formed request with `items` items.
+    pub fn from_vec(signal: Signal, data: Vec<u8>, items: u64) -> Self {
+        Self::with(signal, Data::edited(Arc::new(data)), items)
+    }
+
+    fn with(signal: Signal, data: Data, items: u64) -> Self {
         Self {
             signal,
             data,
@@ -25,14 +43,12 @@ impl Batch {
         }
     }
 
-    /// Copies `data`, which must be a well-formed request with `items` items, into a new batch.
-    pub fn from_vec(py: Python<'_>, signal: Signal, data: &[u8], items: u64) -> Self {
-        Self::new(signal, PyBytes::new(py, data).unbind(), items)
-    }
-
     /// The request as protobuf. The bytes live as long as the batch and never change.
     pub fn bytes<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
-        self.data.as_bytes(py)
+        match &self.data {
+            Data::Received(data) => data.as_bytes(py),
+            Data::Edited(data, _) => data,
+        }
     }
 
     pub fn item_count(&self) -> u64 {
@@ -41,10 +57,18 @@ impl Batch {
 
     /// The batch after an edit: the edited bytes, or this very batch's bytes where nothing changed.
     pub fn replaced(&self, py: Python<'_>, edited: Option<Vec<u8>>, items: u64) -> Self {
-        match edited {
-            Some(data) => Self::from_vec(py, self.signal, &data, items),
-            None => Self::new(self.signal, self.data.clone_ref(py), items),
-        }
+        let data = match (edited, &self.data) {
+            (Some(data), _) => Data::edited(Arc::new(data)),
+            (None, Data::Received(data)) => Data::Received(data.clone_ref(py)),
+            (None, Data::Edited(data, _)) => Data::edited(Arc::clone(data)),
+        };
+        Self::with(self.signal, data, items)
+    }
+}
+
+impl Data {
+    fn edited(data: Arc<Vec<u8>>) -> Self {
+        Self::Edited(data, PyOnceLock::new())
     }
 }
 
@@ -62,12 +86,18 @@ impl Batch {
 
     #[getter]
     fn data(&self, py: Python<'_>) -> Py<PyBytes> {
-        self.data.clone_ref(py)
+        match &self.data {
+            Data::Received(data) => data.clone_ref(py),
+            Data::Edited(data, copy) => {
+                let copy = copy.get_or_init(py, || PyBytes::new(py, data).unbind());
+                copy.clone_ref(py)
+            }
+        }
     }
 
     #[getter]
     fn size_bytes(&self, py: Python<'_>) -> usize {
-        self.data.as_bytes(py).len()
+        self.bytes(py).len()
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -126,7 +156,7 @@ pub fn split(
     let parts = py.detach(|| cut(signal, data, max_items, max_bytes));
     parts
         .into_iter()
-        .map(|(part, items)| Py::new(py, Batch::from_vec(py, signal, &part, items)))
+        .map(|(part, items)| Py::new(py, Batch::from_vec(signal, part, items)))
         .collect()
 }
 

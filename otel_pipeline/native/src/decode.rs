@@ -50,7 +50,7 @@ pub fn decode(
     };
     let checked = checked.map_err(DecodeError::new_err)?;
     let batch = match checked.body {
-        Some(body) => Batch::from_vec(py, signal, &body, checked.items),
+        Some(body) => Batch::from_vec(signal, body, checked.items),
         None => Batch::new(signal, body.unbind(), checked.items),
     };
     let findings = (!checked.tally.is_empty()).then(|| Findings {

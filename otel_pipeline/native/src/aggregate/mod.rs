@@ -36,7 +36,7 @@ impl SpanAggregator {
         work: impl FnOnce(&mut Engine) -> (Vec<u8>, u64) + Send,
     ) -> Option<Batch> {
         let (data, points) = py.detach(|| work(&mut self.lock()));
-        (points > 0).then(|| Batch::from_vec(py, Signal::Metrics, &data, points))
+        (points > 0).then(|| Batch::from_vec(Signal::Metrics, data, points))
     }
 }
 

@@ -98,7 +98,7 @@ pub fn analyse<'a>(plan: &'a Plan, signal: Signal, message: &'a [u8]) -> Analysi
         plan,
         gathered: Gathered::new(plan),
         current: vec![Value::Bool(false); plan.attributes.len()],
-        memo: vec![None; plan.attributes.len()],
+        memo: vec![Memo::default(); plan.attributes.len()],
         analysis: Analysis {
             resources: Vec::new(),
             scopes: Vec::new(),
@@ -113,13 +113,23 @@ pub fn analyse<'a>(plan: &'a Plan, signal: Signal, message: &'a [u8]) -> Analysi
     pass.analysis
 }
 
+/// How many texts of one attribute are remembered.
+const MEMO: usize = 4;
+
+/// The last texts of an attribute and their one form: a batch tends to repeat a few.
+#[derive(Clone, Default)]
+struct Memo<'a> {
+    recent: [Option<(&'a str, Value<'a>)>; MEMO],
+    next: usize,
+}
+
 struct Pass<'a> {
     plan: &'a Plan,
     gathered: Gathered<'a>,
     /// Values of the span at hand, where the mask beside it says so.
     current: Vec<Value<'a>>,
-    /// The last text of each attribute and its one form: neighbours tend to be alike.
-    memo: Vec<Option<(&'a str, Value<'a>)>>,
+    /// For each attribute.
+    memo: Vec<Memo<'a>>,
     analysis: Analysis<'a>,
 }
 
@@ -236,13 +246,13 @@ impl<'a> Pass<'a> {
         let Value::Text(text) = value else {
             return domain.normalise(value);
         };
-        if let Some((last, form)) = self.memo[attribute]
-            && last == text
-        {
-            return form;
+        let memo = &mut self.memo[attribute];
+        if let Some((_, form)) = memo.recent.iter().flatten().find(|(raw, _)| *raw == text) {
+            return *form;
         }
         let form = domain.normalise(value);
-        self.memo[attribute] = Some((text, form));
+        memo.recent[memo.next % MEMO] = Some((text, form));
+        memo.next += 1;
         form
     }
 

@@ -50,7 +50,7 @@ pub fn enrich(
     let (signal, data) = (whole.signal, whole.bytes(py));
     let (edited, unresolved) = py.detach(|| pass::enrich(&plan.plan, signal, data));
     let enriched = match edited {
-        Some(data) => Py::new(py, Batch::from_vec(py, signal, &data, whole.item_count()))?,
+        Some(data) => Py::new(py, Batch::from_vec(signal, data, whole.item_count()))?,
         None => batch.unbind(),
     };
     let unresolved = unresolved.into_iter();
