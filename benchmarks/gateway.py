@@ -31,13 +31,13 @@ def measure(protocol: str, spans: int, repeats: int = 2) -> dict[str, float]:
 
 def _run(process: object, protocol: str, spans: int) -> tuple[float, float]:
     requests = REQUESTS[spans]
-    bodies = [make_request(spans, seed) for seed in range(1, 65)]
+    request = make_request(spans)
     with sink() as (sink_port, received), process(protocol, sink_port) as (pid, port):  # type: ignore[operator]
         warm_up = max(50, requests // 10)
-        send(protocol, port, bodies, warm_up, 8)
+        send(protocol, port, request, range(1, warm_up + 1), 8)
         received.wait(warm_up * spans)
         before = cpu_seconds(pid)
-        seconds = send(protocol, port, bodies, requests, 8)
+        seconds = send(protocol, port, request, range(warm_up + 1, warm_up + requests + 1), 8)
         received.wait((warm_up + requests) * spans)
         cpu = cpu_seconds(pid) - before
     total = requests * spans

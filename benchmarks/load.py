@@ -18,8 +18,15 @@ EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 START_NS = 1_767_225_600_000_000_000
 
 
-def make_request(spans: int, seed: int = 0) -> bytes:
-    """An agent's export request: LLM and tool spans of about 350 bytes with 8 attributes, in traces of 16."""
+_MARK = b"\xf0trace\xf1\xf2"
+MODELS = ("claude-sonnet-4-5", "claude-haiku-4-5-20251001", "gpt-5", "our-own-model")
+
+
+def make_request(spans: int) -> bytes:
+    """An agent's export request: LLM and tool spans of about 370 bytes with 8 attributes, in traces of 16.
+
+    `unique` makes requests with traces of their own of it.
+    """
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add()
     resource = {"service.name": "claude-code", "project": "checkout", "stage": "coding", "requirement": "REQ-1042"}
@@ -27,12 +34,11 @@ def make_request(spans: int, seed: int = 0) -> bytes:
     scope_spans = resource_spans.scope_spans.add()
     scope_spans.scope.name = "bench.agent"
     for number in range(spans):
-        trace = seed * 1_000_003 + number // 16 + 1
         span = scope_spans.spans.add(
-            trace_id=trace.to_bytes(16, "big"),
-            span_id=(seed << 32 | number + 1).to_bytes(8, "big"),
-            parent_span_id=(seed << 32 | number - number % 16 + 1).to_bytes(8, "big") if number % 16 else b"",
-            name=f"chat model-{number % 4}" if number % 2 else "execute_tool run_shell_command",
+            trace_id=_MARK + (number // 16).to_bytes(8, "big"),
+            span_id=(number + 1).to_bytes(8, "big"),
+            parent_span_id=(number - number % 16 + 1).to_bytes(8, "big") if number % 16 else b"",
+            name=f"chat {MODELS[number % 4]}" if number % 2 else "execute_tool run_shell_command",
             kind=1,
             start_time_unix_nano=START_NS + number * 1_000_000,
             end_time_unix_nano=START_NS + number * 1_000_000 + 850_000_000,
@@ -41,7 +47,7 @@ def make_request(spans: int, seed: int = 0) -> bytes:
         span.attributes.extend(
             [
                 _text("gen_ai.operation.name", operation),
-                _text("gen_ai.request.model", f"claude-sonnet-{number % 4}"),
+                _text("gen_ai.request.model", MODELS[number % 4]),
                 _text("gen_ai.provider.name", "anthropic"),
                 _text("gen_ai.conversation.id", "5f3c1b7e-session"),
                 _text("gen_ai.tool.name", "shell"),
@@ -54,6 +60,11 @@ def make_request(spans: int, seed: int = 0) -> bytes:
             span.status.code = 2  # type: ignore[assignment]
             span.status.message = "tool failed"
     return request.SerializeToString()
+
+
+def unique(request: bytes, number: int) -> bytes:
+    """The request with other trace ids for every number, as senders never repeat them."""
+    return request.replace(_MARK, number.to_bytes(8, "big"))
 
 
 def _text(key: str, value: str) -> KeyValue:
@@ -97,48 +108,47 @@ def wait_for_port(port: int, seconds: float = 30.0) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
-def send(protocol: str, port: int, bodies: list[bytes], requests: int, concurrency: int) -> float:
-    """Sends `requests` requests from another process, round-robin over `bodies`; seconds it took. All must succeed."""
+def send(protocol: str, port: int, request: bytes, numbers: range, concurrency: int) -> float:
+    """Sends the request once for each number, each with its own traces, from another process; seconds it took.
+
+    All must succeed.
+    """
     context = multiprocessing.get_context("spawn")
     parent, child = context.Pipe()
-    process = context.Process(target=_send_main, args=(child, protocol, port, bodies, requests, concurrency))
+    process = context.Process(target=_send_main, args=(child, protocol, port, request, numbers, concurrency))
     process.start()
     seconds: float = parent.recv()
     process.join()
     return seconds
 
 
-def _send_main(
-    pipe: Connection, protocol: str, port: int, bodies: list[bytes], requests: int, concurrency: int
-) -> None:
+def _send_main(pipe: Connection, protocol: str, port: int, request: bytes, numbers: range, concurrency: int) -> None:
     _pin(1)
     run = _send_grpc if protocol == "grpc" else _send_http
-    pipe.send(asyncio.run(run(port, bodies, requests, concurrency)))
+    pipe.send(asyncio.run(run(port, request, iter(numbers), concurrency)))
 
 
-async def _send_grpc(port: int, bodies: list[bytes], requests: int, concurrency: int) -> float:
+async def _send_grpc(port: int, request: bytes, numbers: Iterator[int], concurrency: int) -> float:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary(EXPORT)
-        numbers = iter(range(requests))
 
         async def worker() -> None:
             for number in numbers:
-                await call(bodies[number % len(bodies)], timeout=30)
+                await call(unique(request, number), timeout=30)
 
         begin = time.monotonic()
         await asyncio.gather(*[worker() for _ in range(concurrency)])
         return time.monotonic() - begin
 
 
-async def _send_http(port: int, bodies: list[bytes], requests: int, concurrency: int) -> float:
-    numbers = iter(range(requests))
+async def _send_http(port: int, request: bytes, numbers: Iterator[int], concurrency: int) -> float:
     head = b"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-protobuf\r\n"
     head += b"Content-Length: %d\r\n\r\n"
 
     async def worker() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for number in numbers:
-            body = bodies[number % len(bodies)]
+            body = unique(request, number)
             writer.write(head % len(body) + body)
             answer = await reader.readuntil(b"\r\n\r\n")
             if not answer.startswith(b"HTTP/1.1 200"):

@@ -117,6 +117,7 @@ class GrpcOptions(Listener):
         return {
             "grpc.max_receive_message_length": self.max_recv_msg_size_mib * _MIB,
             "grpc.max_send_message_length": 4 * _MIB,
+            "grpc.http2.bdp_probe": 0,  # pings that size a window which requests of senders never fill
             "grpc.max_concurrent_streams": self.max_concurrent_streams,
             "grpc.max_allowed_incoming_connections": self.max_connections,
             "grpc.max_metadata_size": 16 * 1024,
