@@ -154,6 +154,9 @@ class Receiver(Component):
         super().__init__(config, settings)
         self.consumers = consumers
         """Only the signals that have a pipeline; any other is to be answered as not implemented."""
+        self.refusal: Callable[[], str] = lambda: ""
+        """Why its pipelines would refuse anything just now; empty where they would not. Worth asking before decoding:
+        the graph sets it to what the first processors of the pipelines say."""
 
 
 class Processor(Component):
@@ -176,6 +179,10 @@ class Processor(Component):
         Raises RetryableError or PermanentError to refuse the whole batch.
         """
         raise NotImplementedError
+
+    def refusal(self) -> str:
+        """Why any batch would be refused just now, whatever it holds; empty where none would. Must be cheap."""
+        return ""
 
     def flush(self, now_unix_ns: int) -> Batch | None:
         """What was held and is due. Called every `flush_interval` and once at shutdown."""

@@ -14,8 +14,7 @@ class Admission:
         self.limit = limit
         self.used = 0
         self.overloaded = overloaded
-        """Gives the reason why nothing may come in just now, or an empty text; asked before the limit. May be set by
-        whoever watches the memory."""
+        """Gives the reason why nothing may come in just now, or an empty text; asked before the limit."""
 
     def take(self, size: int) -> str:
         """Lets `size` more bytes in, and gives an empty text; or lets none in, and gives the reason.

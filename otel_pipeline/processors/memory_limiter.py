@@ -98,13 +98,17 @@ class MemoryLimiter(Processor):
 
     def process(self, batch: Batch) -> Batch | None:
         """The same batch. Raises RetryableError while memory is above the soft limit."""
+        if reason := self.refusal():
+            raise RetryableError(reason, retry_after=1.0)
+        return batch
+
+    def refusal(self) -> str:
+        """Receivers ask this before they decode; memory is measured once an interval, whoever asks."""
         now = self.settings.clock.monotonic()
         if now >= self._check_at:
             self._check_at = now + self.config.check_interval
             self._check(now)
-        if self._refusing:
-            raise RetryableError("memory usage is high, try again", retry_after=1.0)
-        return batch
+        return "memory usage is high, try again" if self._refusing else ""
 
     def _check(self, now: float) -> None:
         used = self._resident()

@@ -70,7 +70,7 @@ class Otlp(Receiver):
 
     def __init__(self, config: OtlpConfig, settings: Settings, consumers: Mapping[Signal, Consumer]) -> None:
         super().__init__(config, settings, consumers)
-        self.admission = Admission(config.max_bytes_in_flight_mib * _MIB)
+        self.admission = Admission(config.max_bytes_in_flight_mib * _MIB, lambda: self.refusal())
         self._requests = settings.telemetry.counter(
             "otelcol_receiver_requests",
             unit="{request}",

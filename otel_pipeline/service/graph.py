@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from typing import cast
 
-from otel_pipeline.component import Consumer, Kind
+from otel_pipeline.component import Consumer, Kind, Processor, Receiver
 from otel_pipeline.config.model import Config
 from otel_pipeline.pdata import Signal
 from otel_pipeline.service.node import CANCEL_GRACE_SECONDS, Key, Node
@@ -73,6 +74,16 @@ class Graph:
     def _point(self, receiver: Node) -> None:
         for signal, inlet in receiver.inlets.items():
             inlet.target = self.routes[receiver.key.id, signal]
+        cast("Receiver", receiver.component).refusal = self._refusal(receiver)
+
+    def _refusal(self, receiver: Node) -> Callable[[], str]:
+        """Asks the first processors of the receiver's pipelines."""
+        pipelines = [pipeline for pipeline in self.config.pipelines.values() if receiver.key.id in pipeline.receivers]
+        keys = [
+            Key(Kind.PROCESSOR, pipeline.processors[0], pipeline.id) for pipeline in pipelines if pipeline.processors
+        ]
+        refusals = [cast("Processor", self.nodes[key].component).refusal for key in keys]
+        return lambda: next((reason for refusal in refusals if (reason := refusal())), "")
 
     def _open(self) -> None:
         for node in self.of(Kind.RECEIVER):
