@@ -106,8 +106,8 @@ def to_json(batch: Batch) -> bytes:
 
 class ConditionPlan:
     """Conditions as JSON: a list of objects, each with any of resource, attributes (key -> matcher), scope, name, kind,
-    status, severity, body, duration (matchers). A matcher is a literal, a list of literals, {glob}, {regex}, {present}
-    or {above, below}. ValueError says which condition cannot be used."""
+    status, severity, body, duration in seconds (matchers). A matcher is {literal}, {glob}, {regex}, {present},
+    {any: [..]}, {not: ..} or {range: [at least, below]}. ValueError says which condition cannot be used."""
 
     def __init__(self, conditions_json: str) -> None: ...
 

@@ -11,7 +11,7 @@ from otel_pipeline.pdata import Batch, ConditionPlan, Signal, drop_matching
 
 __all__ = ["Condition", "Filter", "FilterConfig"]
 
-Scalar = bool | int | float | str
+Scalar = bool | int | str
 
 
 class Match(Options):
@@ -23,16 +23,16 @@ class Match(Options):
     """A regular expression found anywhere in the text; anchor it with ^ and $."""
     present: bool | None = None
     """Whether there is such an attribute at all."""
-    above: float | None = None
-    """The number is greater than this."""
+    at_least: float | None = None
+    """The number is this or greater."""
     below: float | None = None
     """The number is less than this."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         kinds = [self.glob is not None, self.regex is not None, self.present is not None]
-        if sum([*kinds, self.above is not None or self.below is not None]) != 1:
-            raise ValueError("give one of glob, regex, present, or above and below")
+        if sum([*kinds, self.at_least is not None or self.below is not None]) != 1:
+            raise ValueError("give one of glob, regex, present, or at_least and below")
         return self
 
 
@@ -42,8 +42,8 @@ Matcher = Scalar | tuple[Scalar, ...] | Match
 class DurationRange(Options):
     """A range of durations."""
 
-    above: Duration | None = None
-    """Longer than this."""
+    at_least: Duration | None = None
+    """This long or longer."""
     below: Duration | None = None
     """Shorter than this."""
 
@@ -72,8 +72,7 @@ class Condition(Options):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        written = self.model_dump(mode="python", exclude_none=True, exclude_defaults=True)
-        if not written:
+        if not _native(self):
             raise ValueError("an empty condition would drop everything")
         ConditionPlan(_plan((self,)))
         return self
@@ -116,7 +115,26 @@ def _plan(conditions: tuple[Condition, ...]) -> str:
 
 
 def _native(condition: Condition) -> dict[str, Any]:
-    return condition.model_dump(mode="python", exclude_none=True, exclude_defaults=True)
+    """The parts that are written, each with its matcher as plans write it (native/src/matcher.rs)."""
+    parts: dict[str, Any] = {}
+    for name in condition.model_fields_set:
+        value = getattr(condition, name)
+        if isinstance(value, dict):
+            parts[name] = {key: _matcher(matcher) for key, matcher in value.items()}
+        elif value is not None:
+            parts[name] = _matcher(value)
+    return parts
+
+
+def _matcher(matcher: Matcher | DurationRange) -> dict[str, Any]:
+    match matcher:
+        case tuple():
+            return {"any": [_matcher(one) for one in matcher]}
+        case DurationRange() | Match(glob=None, regex=None, present=None):
+            return {"range": [matcher.at_least, matcher.below]}
+        case Match():
+            return matcher.model_dump(exclude_none=True)
+    return {"literal": matcher}
 
 
 class Filter(Processor):

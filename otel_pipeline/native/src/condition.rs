@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::batch::Batch;
-use crate::matcher::{Matcher, MatcherText};
+use crate::matcher::{Matcher, MatcherSpec};
 use crate::otlp::{
     AnyValue, Context, RESOURCE_ATTRIBUTES, Signal, attributes, child, count_items, log, metric,
     scope, span, text,
@@ -19,16 +19,16 @@ use crate::wire::fields;
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 struct ConditionText {
-    resource: BTreeMap<String, MatcherText>,
-    attributes: BTreeMap<String, MatcherText>,
-    scope: Option<MatcherText>,
-    name: Option<MatcherText>,
-    kind: Option<MatcherText>,
-    status: Option<MatcherText>,
-    severity: Option<MatcherText>,
-    body: Option<MatcherText>,
+    resource: BTreeMap<String, MatcherSpec>,
+    attributes: BTreeMap<String, MatcherSpec>,
+    scope: Option<MatcherSpec>,
+    name: Option<MatcherSpec>,
+    kind: Option<MatcherSpec>,
+    status: Option<MatcherSpec>,
+    severity: Option<MatcherSpec>,
+    body: Option<MatcherSpec>,
     /// Seconds, strictly.
-    duration: Option<MatcherText>,
+    duration: Option<MatcherSpec>,
 }
 
 /// All of these must hold.
@@ -62,12 +62,12 @@ impl Condition {
             (Part::Duration, text.duration),
         ] {
             if let Some(matcher) = matcher {
-                tests.push((part, Matcher::compile(matcher)?));
+                tests.push((part, Matcher::new(matcher)?));
             }
         }
-        let compile = |list: BTreeMap<String, MatcherText>| -> Result<Vec<_>, String> {
+        let compile = |list: BTreeMap<String, MatcherSpec>| -> Result<Vec<_>, String> {
             list.into_iter()
-                .map(|(key, matcher)| Ok((key.into_bytes(), Matcher::compile(matcher)?)))
+                .map(|(key, matcher)| Ok((key.into_bytes(), Matcher::new(matcher)?)))
                 .collect()
         };
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Matching one value: equal to one of some literals, like a glob or a regex, within a range, present or absent.
+//! Matching one value, for rules and filters: literals, globs, regular expressions, presence, ranges.
 #![forbid(unsafe_code)]
 
 use regex::Regex;
@@ -6,101 +6,125 @@ use serde::Deserialize;
 
 use crate::otlp::AnyValue;
 
-/// As it is written: `"x"`, `7`, `true`, `["x", "y"]`, `{glob: ..}`, `{regex: ..}`, `{present: ..}`, `{above: .., below: ..}`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum MatcherText {
-    Literal(Scalar),
-    OneOf(Vec<Scalar>),
-    Glob {
-        glob: String,
-    },
-    Regex {
-        regex: String,
-    },
-    Present {
-        present: bool,
-    },
-    Range {
-        above: Option<f64>,
-        below: Option<f64>,
-    },
-}
-
+/// A literal of a rule.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Scalar {
     Bool(bool),
     Int(i64),
-    Double(f64),
     Text(String),
 }
 
-impl Scalar {
-    fn equals(&self, value: AnyValue<'_>) -> bool {
-        match (self, value) {
-            (Self::Text(text), AnyValue::Str(value)) => text == value,
-            (Self::Bool(flag), AnyValue::Bool(value)) => *flag == value,
-            (Self::Int(number), AnyValue::Int(value)) => *number == value,
-            (Self::Int(number), AnyValue::Double(value)) => *number as f64 == value,
-            (Self::Double(number), AnyValue::Double(value)) => *number == value,
-            (Self::Double(number), AnyValue::Int(value)) => *number == value as f64,
-            _ => false,
-        }
-    }
+/// A matcher as plans write it: `{"glob": "codex_*"}`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatcherSpec {
+    Any(Vec<MatcherSpec>),
+    Literal(Scalar),
+    Glob(String),
+    Regex(String),
+    Present(bool),
+    Not(Box<MatcherSpec>),
+    /// At least the first, below the second.
+    Range(Option<f64>, Option<f64>),
 }
 
-#[derive(Debug, Clone)]
+/// A matcher that is ready to be asked.
+#[derive(Debug)]
 pub enum Matcher {
-    OneOf(Vec<Scalar>),
+    Any(Vec<Matcher>),
+    Literal(Scalar),
+    Glob(String),
     Regex(Regex),
     Present(bool),
-    /// Strictly above and strictly below.
+    Not(Box<Matcher>),
     Range(f64, f64),
 }
 
 impl Matcher {
-    pub fn compile(text: MatcherText) -> Result<Self, String> {
-        Ok(match text {
-            MatcherText::Literal(scalar) => Self::OneOf(vec![scalar]),
-            MatcherText::OneOf(scalars) => Self::OneOf(scalars),
-            MatcherText::Glob { glob } => Self::Regex(compile_regex(&glob_to_regex(&glob))?),
-            MatcherText::Regex { regex } => Self::Regex(compile_regex(&regex)?),
-            MatcherText::Present { present } => Self::Present(present),
-            MatcherText::Range {
-                above: None,
-                below: None,
-            } => return Err("an empty condition".into()),
-            MatcherText::Range { above, below } => Self::Range(
-                above.unwrap_or(f64::NEG_INFINITY),
-                below.unwrap_or(f64::INFINITY),
+    /// Compiles a matcher; the error is that of a bad regular expression.
+    pub fn new(spec: MatcherSpec) -> Result<Self, String> {
+        Ok(match spec {
+            MatcherSpec::Any(specs) => {
+                Self::Any(specs.into_iter().map(Self::new).collect::<Result<_, _>>()?)
+            }
+            MatcherSpec::Literal(scalar) => Self::Literal(scalar),
+            MatcherSpec::Glob(glob) => Self::Glob(glob),
+            MatcherSpec::Regex(pattern) => Self::Regex(compile_regex(&pattern)?),
+            MatcherSpec::Present(present) => Self::Present(present),
+            MatcherSpec::Not(inner) => Self::Not(Box::new(Self::new(*inner)?)),
+            MatcherSpec::Range(low, high) => Self::Range(
+                low.unwrap_or(f64::NEG_INFINITY),
+                high.unwrap_or(f64::INFINITY),
             ),
         })
     }
 
-    /// Whether the value matches; an absent value is None and matches nothing but `present: false`.
+    /// Whether it holds; `None` is a value that is not there.
     pub fn holds(&self, value: Option<AnyValue<'_>>) -> bool {
-        let Some(value) = value else {
-            return matches!(self, Self::Present(false));
-        };
         match self {
-            Self::OneOf(scalars) => scalars.iter().any(|scalar| scalar.equals(value)),
-            Self::Regex(regex) => matches!(value, AnyValue::Str(text) if regex.is_match(text)),
-            Self::Present(present) => *present,
-            Self::Range(above, below) => match value {
-                AnyValue::Int(number) => *above < number as f64 && (number as f64) < *below,
-                AnyValue::Double(number) => *above < number && number < *below,
+            Self::Any(matchers) => matchers.iter().any(|one| one.holds(value)),
+            Self::Not(matcher) => !matcher.holds(value),
+            Self::Present(present) => value.is_some() == *present,
+            Self::Literal(Scalar::Text(text)) => value == Some(AnyValue::Str(text)),
+            Self::Literal(Scalar::Bool(flag)) => value == Some(AnyValue::Bool(*flag)),
+            Self::Literal(Scalar::Int(number)) => value == Some(AnyValue::Int(*number)),
+            Self::Glob(glob) => {
+                matches!(value, Some(AnyValue::Str(text)) if matches_glob(glob, text))
+            }
+            Self::Regex(regex) => {
+                matches!(value, Some(AnyValue::Str(text)) if regex.is_match(text))
+            }
+            Self::Range(low, high) => match value {
+                Some(AnyValue::Int(number)) => *low <= number as f64 && (number as f64) < *high,
+                Some(AnyValue::Double(number)) => *low <= number && number < *high,
                 _ => false,
             },
         }
     }
+}
 
-    pub fn holds_text(&self, text: &str) -> bool {
-        self.holds(Some(AnyValue::Str(text)))
+/// Whether `glob` covers the whole of `text`: `*` is any run of characters, `?` any one.
+/// Goes back to the last `*` only, so the time is bounded by the product of the lengths.
+pub fn matches_glob(glob: &str, text: &str) -> bool {
+    let (mut glob, mut text) = (glob, text);
+    let mut retry: Option<(&str, &str)> = None;
+    loop {
+        let mut rest = glob.chars();
+        match (rest.next(), text.chars().next()) {
+            (Some('*'), _) => {
+                glob = rest.as_str();
+                if glob.is_empty() {
+                    return true;
+                }
+                retry = Some((glob, text));
+                continue;
+            }
+            (Some(wanted), Some(found)) if wanted == found || wanted == '?' => {
+                glob = rest.as_str();
+                text = after_first(text);
+                continue;
+            }
+            (None, None) => return true,
+            _ => {}
+        }
+        match retry {
+            Some((after_star, from)) if !from.is_empty() => {
+                let from = after_first(from);
+                (glob, text, retry) = (after_star, from, Some((after_star, from)));
+            }
+            _ => return false,
+        }
     }
 }
 
-/// A regular expression of bounded size.
+fn after_first(text: &str) -> &str {
+    let mut rest = text.chars();
+    rest.next();
+    rest.as_str()
+}
+
+/// Compiles a regular expression of bounded size.
 pub fn compile_regex(pattern: &str) -> Result<Regex, String> {
     regex::RegexBuilder::new(pattern)
         .size_limit(1 << 20)

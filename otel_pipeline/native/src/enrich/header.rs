@@ -1,10 +1,10 @@
 //! What holds for all items of a resource or a scope: computed once for each, not once for each item.
 #![forbid(unsafe_code)]
 
-use super::condition::Condition;
 use super::gather::{Gathered, members};
 use super::plan::{From, Level, Mask, Plan, Rule, Selector, Set, scalar};
 use super::value::Value;
+use crate::matcher::Matcher;
 use crate::otlp::{AnyValue, RESOURCE_ATTRIBUTES, attributes, child, scope, text};
 
 /// Rank of a value that is not there; 0 is a value from an attribute, n + 1 one from rule n.
@@ -192,8 +192,8 @@ fn selector_holds(selector: &Selector, resource: &[u8], scope: &[u8]) -> bool {
             .all(|(key, one)| one.holds(find(scope, scope::ATTRIBUTES, key)))
 }
 
-fn text_holds(condition: &Option<Condition>, message: &[u8], number: u32) -> bool {
-    let holds = |one: &Condition| one.holds(Some(AnyValue::Str(text(child(message, number)))));
+fn text_holds(condition: &Option<Matcher>, message: &[u8], number: u32) -> bool {
+    let holds = |one: &Matcher| one.holds(Some(AnyValue::Str(text(child(message, number)))));
     condition.as_ref().is_none_or(holds)
 }
 

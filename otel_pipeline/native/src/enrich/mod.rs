@@ -4,7 +4,6 @@
 //! `inherit` what spans take from their ancestors, and `pass` writes it.
 
 pub mod analysis;
-pub mod condition;
 pub mod gather;
 pub mod header;
 pub mod inherit;

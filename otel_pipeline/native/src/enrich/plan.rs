@@ -5,9 +5,9 @@ use regex::Regex;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
-use super::condition::{Condition, ConditionSpec, Scalar, matches_glob};
 use super::value::{Domain, DomainSpec, Value, encoded_key};
 use crate::matcher::compile_regex;
+use crate::matcher::{Matcher, MatcherSpec, Scalar, matches_glob};
 
 /// A set of canonical attributes, one bit for each by index.
 pub type Mask = u64;
@@ -30,15 +30,15 @@ struct AttributeSpec {
 
 #[derive(Deserialize)]
 struct SelectorSpec {
-    resource: Vec<(String, ConditionSpec)>,
-    scope_name: Option<ConditionSpec>,
-    scope_version: Option<ConditionSpec>,
-    scope_attributes: Vec<(String, ConditionSpec)>,
-    name: Option<ConditionSpec>,
+    resource: Vec<(String, MatcherSpec)>,
+    scope_name: Option<MatcherSpec>,
+    scope_version: Option<MatcherSpec>,
+    scope_attributes: Vec<(String, MatcherSpec)>,
+    name: Option<MatcherSpec>,
     kinds: Vec<u8>,
     statuses: Vec<u8>,
-    event: Option<ConditionSpec>,
-    attributes: Vec<(String, ConditionSpec)>,
+    event: Option<MatcherSpec>,
+    attributes: Vec<(String, MatcherSpec)>,
 }
 
 #[derive(Deserialize)]
@@ -95,16 +95,16 @@ pub struct KeyUse {
 }
 
 pub struct Selector {
-    pub resource: Vec<(String, Condition)>,
-    pub scope_name: Option<Condition>,
-    pub scope_version: Option<Condition>,
-    pub scope_attributes: Vec<(String, Condition)>,
-    pub name: Option<Condition>,
+    pub resource: Vec<(String, Matcher)>,
+    pub scope_name: Option<Matcher>,
+    pub scope_version: Option<Matcher>,
+    pub scope_attributes: Vec<(String, Matcher)>,
+    pub name: Option<Matcher>,
     /// Bits by number; 0 for any.
     pub kinds: u32,
     pub statuses: u32,
-    pub event: Option<Condition>,
-    pub attributes: Vec<(Lookup, Condition)>,
+    pub event: Option<Matcher>,
+    pub attributes: Vec<(Lookup, Matcher)>,
 }
 
 impl Selector {
@@ -310,13 +310,13 @@ impl Keys {
     fn selector(&mut self, spec: SelectorSpec) -> Result<Selector, String> {
         Ok(Selector {
             resource: keyed(spec.resource)?,
-            scope_name: spec.scope_name.map(Condition::new).transpose()?,
-            scope_version: spec.scope_version.map(Condition::new).transpose()?,
+            scope_name: spec.scope_name.map(Matcher::new).transpose()?,
+            scope_version: spec.scope_version.map(Matcher::new).transpose()?,
             scope_attributes: keyed(spec.scope_attributes)?,
-            name: spec.name.map(Condition::new).transpose()?,
+            name: spec.name.map(Matcher::new).transpose()?,
             kinds: bits(&spec.kinds),
             statuses: bits(&spec.statuses),
-            event: spec.event.map(Condition::new).transpose()?,
+            event: spec.event.map(Matcher::new).transpose()?,
             attributes: keyed(spec.attributes)?
                 .into_iter()
                 .map(|(key, condition)| (self.lookup(key), condition))
@@ -384,10 +384,10 @@ impl Keys {
     }
 }
 
-fn keyed(specs: Vec<(String, ConditionSpec)>) -> Result<Vec<(String, Condition)>, String> {
+fn keyed(specs: Vec<(String, MatcherSpec)>) -> Result<Vec<(String, Matcher)>, String> {
     let compiled = specs
         .into_iter()
-        .map(|(key, spec)| Ok((key, Condition::new(spec)?)));
+        .map(|(key, spec)| Ok((key, Matcher::new(spec)?)));
     compiled.collect()
 }
 
