@@ -134,19 +134,24 @@ class Inlet:
         """Hands a batch to every pipeline that lists the receiver."""
         while self._resumed:
             await self._resumed.wait()
-        counts, items = self.counts, batch.items
-        counts.consumed += items
-        counts.pending += items
-        try:
-            await self.target(batch)
-        except BaseException as error:
-            counts.pending -= items
-            count_refusal(counts, items, error)
-            if isinstance(error, Exception):
-                raise self._faults.answer(error) from error.__cause__
-            raise
+        items = batch.items
+        await _counted(self.target, batch, items, self.counts, self._faults)
+        self.counts.produced += items
+
+
+async def _counted(consume: Consumer, batch: Batch, items: int, counts: Counts, faults: Faults) -> None:
+    """Hands a batch on; until the answer comes its items are pending. Raises only ConsumeErrors, or what cancels."""
+    counts.consumed += items
+    counts.pending += items
+    try:
+        await consume(batch)
+    except BaseException as error:
         counts.pending -= items
-        counts.produced += items
+        count_refusal(counts, items, error)
+        if isinstance(error, Exception):
+            raise faults.answer(error) from error.__cause__
+        raise
+    counts.pending -= items
 
 
 async def not_ready(_batch: Batch) -> None:
@@ -164,15 +169,4 @@ class ExporterEdge:
 
     async def consume(self, batch: Batch) -> None:
         """Hands a batch to the exporter."""
-        counts, items = self._counts, batch.items
-        counts.consumed += items
-        counts.pending += items
-        try:
-            await self._consume(batch)
-        except BaseException as error:
-            counts.pending -= items
-            count_refusal(counts, items, error)
-            if isinstance(error, Exception):
-                raise self._faults.answer(error) from error.__cause__
-            raise
-        counts.pending -= items
+        await _counted(self._consume, batch, batch.items, self._counts, self._faults)

@@ -92,6 +92,41 @@ pub mod metric {
     pub const MONOTONIC: u32 = 3;
 }
 
+/// What all data points have in common.
+pub mod point {
+    pub const START_TIME: u32 = 2;
+    pub const TIME: u32 = 3;
+}
+
+/// `NumberDataPoint`.
+pub mod number_point {
+    pub const DOUBLE: u32 = 4;
+    pub const EXEMPLARS: u32 = 5;
+    pub const INT: u32 = 6;
+    pub const ATTRIBUTES: u32 = 7;
+    pub const FLAGS: u32 = 8;
+}
+
+/// `HistogramDataPoint`.
+pub mod histogram_point {
+    pub const COUNT: u32 = 4;
+    pub const SUM: u32 = 5;
+    pub const BUCKET_COUNTS: u32 = 6;
+    pub const EXPLICIT_BOUNDS: u32 = 7;
+    pub const EXEMPLARS: u32 = 8;
+    pub const ATTRIBUTES: u32 = 9;
+    pub const FLAGS: u32 = 10;
+}
+
+pub mod exemplar {
+    pub const TIME: u32 = 2;
+    pub const DOUBLE: u32 = 3;
+    pub const SPAN_ID: u32 = 4;
+    pub const TRACE_ID: u32 = 5;
+    pub const INT: u32 = 6;
+    pub const FILTERED_ATTRIBUTES: u32 = 7;
+}
+
 pub mod key_value {
     pub const KEY: u32 = 1;
     pub const VALUE: u32 = 2;

@@ -5,7 +5,10 @@
 use super::intern::{ABSENT, Interner, Symbol};
 use super::plan::{Instrument, Measure};
 use super::series::{Exemplar, Family, Label, Series};
-use crate::otlp::{RESOURCE_ITEMS, SCOPE_ITEMS, any, key_value, metric};
+use crate::otlp::{
+    RESOURCE_ITEMS, SCOPE_ITEMS, any, exemplar, histogram_point, key_value, metric, number_point,
+    point,
+};
 use crate::wire::{
     put_bytes_field, put_fixed64_field, put_message, put_tag, put_varint, put_varint_field,
 };
@@ -16,34 +19,6 @@ const OVERFLOW: &str = "otel.metric.overflow";
 /// `ScopeMetrics.metrics`.
 const METRICS: u32 = 2;
 const CUMULATIVE: u64 = 2;
-
-mod number_point {
-    pub const EXEMPLARS: u32 = 5;
-    pub const AS_DOUBLE: u32 = 4;
-    pub const AS_INT: u32 = 6;
-    pub const ATTRIBUTES: u32 = 7;
-}
-
-mod histogram_point {
-    pub const COUNT: u32 = 4;
-    pub const SUM: u32 = 5;
-    pub const BUCKET_COUNTS: u32 = 6;
-    pub const EXPLICIT_BOUNDS: u32 = 7;
-    pub const EXEMPLARS: u32 = 8;
-    pub const ATTRIBUTES: u32 = 9;
-}
-
-/// `start_time_unix_nano` and `time_unix_nano` of both kinds of points.
-const START_TIME: u32 = 2;
-const TIME: u32 = 3;
-
-mod exemplar_field {
-    pub const TIME: u32 = 2;
-    pub const AS_DOUBLE: u32 = 3;
-    pub const SPAN_ID: u32 = 4;
-    pub const TRACE_ID: u32 = 5;
-    pub const ATTRIBUTES: u32 = 7;
-}
 
 /// Encodes data points of many metrics.
 pub struct Encoder<'a> {
@@ -85,8 +60,8 @@ impl Encoder<'_> {
         put_message(out, data, |out| {
             for series in changed.iter().map(|at| &family.series[*at]) {
                 put_message(out, metric::DATA_POINTS, |out| {
-                    put_fixed64_field(out, START_TIME, series.start_unix_ns);
-                    put_fixed64_field(out, TIME, self.unix_ns.max(series.start_unix_ns));
+                    put_fixed64_field(out, point::START_TIME, series.start_unix_ns);
+                    put_fixed64_field(out, point::TIME, self.unix_ns.max(series.start_unix_ns));
                     if counter {
                         self.number_point(family, series, out);
                     } else {
@@ -103,8 +78,8 @@ impl Encoder<'_> {
 
     fn number_point(&self, family: &Family, series: &Series, out: &mut Vec<u8>) {
         match family.plan.value {
-            Measure::One => put_fixed64_field(out, number_point::AS_INT, series.count),
-            Measure::Duration => put_double(out, number_point::AS_DOUBLE, family.sum(series)),
+            Measure::One => put_fixed64_field(out, number_point::INT, series.count),
+            Measure::Duration => put_double(out, number_point::DOUBLE, family.sum(series)),
         }
         self.labels(&family.labels, series, number_point::ATTRIBUTES, out);
         self.exemplars(family, series, number_point::EXEMPLARS, out);
@@ -156,16 +131,12 @@ impl Encoder<'_> {
         for exemplar in latest.into_iter().take(family.plan.max_exemplars) {
             let seen = &exemplar.seen;
             put_message(out, field, |out| {
-                put_fixed64_field(out, exemplar_field::TIME, self.time_or_now(seen.time_ns));
-                put_double(
-                    out,
-                    exemplar_field::AS_DOUBLE,
-                    family.value(seen.duration_ns),
-                );
-                put_bytes_field(out, exemplar_field::SPAN_ID, &seen.span_id.to_be_bytes());
-                put_bytes_field(out, exemplar_field::TRACE_ID, &seen.trace_id.to_be_bytes());
+                put_fixed64_field(out, exemplar::TIME, self.time_or_now(seen.time_ns));
+                put_double(out, exemplar::DOUBLE, family.value(seen.duration_ns));
+                put_bytes_field(out, exemplar::SPAN_ID, &seen.span_id.to_be_bytes());
+                put_bytes_field(out, exemplar::TRACE_ID, &seen.trace_id.to_be_bytes());
                 for (name, value) in self.exemplar_names.iter().zip(seen.attributes) {
-                    self.text_attribute(exemplar_field::ATTRIBUTES, name, value, out);
+                    self.text_attribute(exemplar::FILTERED_ATTRIBUTES, name, value, out);
                 }
             });
         }

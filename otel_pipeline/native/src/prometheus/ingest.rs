@@ -10,7 +10,10 @@ use super::names::FamilyName;
 use super::points::{self, HistogramReader, Read};
 use super::series::{Exemplar, Kind, Reason};
 use super::store::Store;
-use crate::otlp::{AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, child, for_each_item};
+use crate::otlp::{
+    AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, child, for_each_item, histogram_point,
+    number_point,
+};
 use crate::otlp::{metric, scope, text};
 use crate::wire::{Value, fields};
 
@@ -301,8 +304,8 @@ fn shape(data: u32, points: &[u8]) -> Result<Shape, Reason> {
             cumulative(points)?;
             Ok(Shape {
                 kind: Kind::Histogram,
-                attributes: points::histogram::ATTRIBUTES,
-                exemplars: points::histogram::EXEMPLARS,
+                attributes: histogram_point::ATTRIBUTES,
+                exemplars: histogram_point::EXEMPLARS,
             })
         }
         metric::EXPONENTIAL_HISTOGRAM => Err(EXPONENTIAL_HISTOGRAM),
@@ -313,9 +316,9 @@ fn shape(data: u32, points: &[u8]) -> Result<Shape, Reason> {
 fn number_shape(kind: Kind) -> Shape {
     Shape {
         kind,
-        attributes: points::number::ATTRIBUTES,
+        attributes: number_point::ATTRIBUTES,
         exemplars: match kind {
-            Kind::Counter => points::number::EXEMPLARS,
+            Kind::Counter => number_point::EXEMPLARS,
             _ => NO_EXEMPLARS,
         },
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::labels::{attribute_text, push_escaped};
 use super::names::Names;
 use super::series::{Bounds, Exemplar, Histogram, Kind, Point, Reason, Value};
-use crate::otlp::{AnyValue, attributes, text};
+use crate::otlp::{AnyValue, attributes, exemplar, histogram_point, number_point, point, text};
 use crate::wire::{self, fields};
 
 pub const INVALID_HISTOGRAM: Reason = "invalid_histogram";
@@ -16,39 +16,6 @@ pub const INVALID_VALUE: Reason = "invalid_value";
 const MAX_EXEMPLAR_CHARS: usize = 128;
 /// `DataPointFlags`.
 const NO_RECORDED_VALUE: u64 = 1;
-
-/// `NumberDataPoint`.
-pub mod number {
-    pub const DOUBLE: u32 = 4;
-    pub const EXEMPLARS: u32 = 5;
-    pub const INT: u32 = 6;
-    pub const ATTRIBUTES: u32 = 7;
-    pub const FLAGS: u32 = 8;
-}
-
-/// `HistogramDataPoint`.
-pub mod histogram {
-    pub const COUNT: u32 = 4;
-    pub const SUM: u32 = 5;
-    pub const BUCKET_COUNTS: u32 = 6;
-    pub const EXPLICIT_BOUNDS: u32 = 7;
-    pub const EXEMPLARS: u32 = 8;
-    pub const ATTRIBUTES: u32 = 9;
-    pub const FLAGS: u32 = 10;
-}
-
-/// Of both.
-const START: u32 = 2;
-const TIME: u32 = 3;
-
-mod exemplar {
-    pub const TIME: u32 = 2;
-    pub const DOUBLE: u32 = 3;
-    pub const SPAN_ID: u32 = 4;
-    pub const TRACE_ID: u32 = 5;
-    pub const INT: u32 = 6;
-    pub const FILTERED_ATTRIBUTES: u32 = 7;
-}
 
 /// What a data point says.
 pub enum Read {
@@ -77,11 +44,11 @@ pub fn read_number(body: &[u8], kind: Kind) -> Result<Read, Reason> {
     let (mut start_ns, mut time_ns, mut flags, mut value) = (0, 0, 0, None);
     for field in fields(body).flatten() {
         match field.number {
-            START => start_ns = field.value.number(),
-            TIME => time_ns = field.value.number(),
-            number::DOUBLE => value = Some(f64::from_bits(field.value.number())),
-            number::INT => value = Some(field.value.number() as i64 as f64),
-            number::FLAGS => flags = field.value.number(),
+            point::START_TIME => start_ns = field.value.number(),
+            point::TIME => time_ns = field.value.number(),
+            number_point::DOUBLE => value = Some(f64::from_bits(field.value.number())),
+            number_point::INT => value = Some(field.value.number() as i64 as f64),
+            number_point::FLAGS => flags = field.value.number(),
             _ => {}
         }
     }
@@ -112,13 +79,13 @@ impl HistogramReader {
         let (mut counts, mut bounds) = (Vec::new(), Vec::new());
         for field in fields(body).flatten() {
             match field.number {
-                START => start_ns = field.value.number(),
-                TIME => time_ns = field.value.number(),
-                histogram::COUNT => count = field.value.number(),
-                histogram::SUM => sum = Some(f64::from_bits(field.value.number())),
-                histogram::BUCKET_COUNTS => push_fixed64(&mut counts, field.value),
-                histogram::EXPLICIT_BOUNDS => push_fixed64(&mut bounds, field.value),
-                histogram::FLAGS => flags = field.value.number(),
+                point::START_TIME => start_ns = field.value.number(),
+                point::TIME => time_ns = field.value.number(),
+                histogram_point::COUNT => count = field.value.number(),
+                histogram_point::SUM => sum = Some(f64::from_bits(field.value.number())),
+                histogram_point::BUCKET_COUNTS => push_fixed64(&mut counts, field.value),
+                histogram_point::EXPLICIT_BOUNDS => push_fixed64(&mut bounds, field.value),
+                histogram_point::FLAGS => flags = field.value.number(),
                 _ => {}
             }
         }
