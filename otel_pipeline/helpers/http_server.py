@@ -99,7 +99,14 @@ class HttpServer:
         """Seconds of the loop's clock at the last sweep: exact enough for the limits, and free for each request."""
         self._tls = tls
         self._config = Config(
-            app, lifespan="off", ws="none", access_log=False, log_config=None, interface="asgi3", http="httptools"
+            app,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            interface="asgi3",
+            http="httptools",
+            proxy_headers=False,
         )
         self._state = ServerState()
         self._listeners: list[asyncio.AbstractServer] = []
