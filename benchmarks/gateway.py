@@ -18,7 +18,7 @@ REQUESTS = {512: 600, 100: 3000, 10: 6000}
 CONFIG = Path(__file__).parent / "gateway.yaml"
 
 
-def measure(protocol: str, spans: int, repeats: int = 2) -> dict[str, float]:
+def measure(protocol: str, spans: int, repeats: int = 3) -> dict[str, float]:
     """Both processes under the same load, one after the other; the better of `repeats` runs of each."""
     results: dict[str, float] = {}
     for name, process in (("", gateway), ("rotel_", rotel)):

@@ -18,7 +18,7 @@ from otel_pipeline.errors import ProblemsError, StartError
 from otel_pipeline.service.lifecycle import Service
 from otel_pipeline.service.log import configure, write_summaries
 
-__all__ = ["run"]
+__all__ = ["run", "tune"]
 
 _STUCK_SECONDS = 5.0
 """After the deadline of the shutdown, until a process that native code holds up is ended."""
@@ -40,7 +40,7 @@ def run(load: Callable[[], Config]) -> int:
     SIGTERM and SIGINT drain within `shutdown_timeout` and end with 0; a second one ends at once with 1. SIGHUP calls
     `load` again. A component that does not start gives 1. Raises the ProblemsError of the first `load`.
     """
-    _tune()
+    tune()
     config = load()
     restore = configure(config.service.telemetry.logs)
     try:
@@ -49,14 +49,14 @@ def run(load: Callable[[], Config]) -> int:
         restore()
 
 
-def _tune() -> None:
+def tune() -> None:
     """Settings of the process that halve what a small gRPC request costs.
 
     grpcio hands each event from thread to thread. As batch threads, those that wake do not interrupt the one that
     works, so events pile up for a moment and are taken together. With grpcio's older event loop its one polling thread
-    does the work of four. Garbage is mostly freed by reference counts: looking
-    for cycles every 700 objects, over all that start-up made, finds next to nothing. Memory that one batch frees the
-    next one takes; handed back to the system in between, every page of it would be cleared again.
+    does the work of four. Garbage is mostly freed by reference counts: looking for cycles every 700 objects, over all
+    that start-up made, finds next to nothing. Memory that one batch frees the next one takes; handed back to the system
+    in between, every page of it would be cleared again.
     """
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
