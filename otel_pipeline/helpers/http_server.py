@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 from uvicorn import Config
@@ -22,11 +22,11 @@ from uvicorn.server import ServerState
 from otel_pipeline.helpers.endpoint import Endpoint
 from otel_pipeline.helpers.http_origin import OriginPolicy
 
-__all__ = ["Application", "HttpLimits", "HttpServer"]
+__all__ = ["Application", "Exchange", "HttpLimits", "HttpServer"]
 
 Application = Callable[[Any, Any, Any], Any]
 """An ASGI application. `scope["fields"]` holds the header fields as a dict of bytes, names in lower case; fields that
-decide how a request is read are single in it."""
+decide how a request is read are single in it. `scope["connection"]` is the Exchange, for those in a hurry."""
 
 _SINGLE_FIELDS = frozenset(
     (b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin")
@@ -35,6 +35,19 @@ _BACKLOG = 512
 _SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 _LINGER_SECONDS = 2.0
 _RATE_GRACE_SECONDS = 10.0
+
+
+class Exchange(Protocol):
+    """Shortcuts past `receive` and `send`, which cost a small request a seventh of its time."""
+
+    def whole_body(self) -> bytes | None:
+        """The body where all of it is there; None where `receive` must be asked."""
+
+    def reply(self, rest: bytes) -> bool:
+        """Answers with status 200; `rest` is the header fields but for the date, the empty line and the body.
+
+        False where `send` must be used: the connection is to be closed, is slow, or has more requests waiting.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,8 @@ class HttpServer:
         self.answer = answer
         self.count = count
         self.log = log or logging.getLogger(__name__)
+        self.head = b""
+        """The first lines of an answer with status 200."""
         self.now = 0.0
         """Seconds of the loop's clock at the last sweep: exact enough for the limits, and free for each request."""
         self._tls = tls
@@ -176,7 +191,9 @@ class HttpServer:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now = now = loop.time()
-        self._state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        date = formatdate(time.time(), usegmt=True).encode()
+        self._state.default_headers = [(b"date", date)]
+        self.head = STATUS_LINE[200] + b"date: %b\r\n" % date
         for connection in self._open():
             connection.check(now)
         self._sweeper = loop.call_later(self._sweep_interval(), self._sweep, loop)
@@ -293,6 +310,7 @@ class _Connection(HttpToolsProtocol):
         fields = dict(headers)
         self._check(headers, fields)
         self.scope["fields"] = fields  # type: ignore[typeddict-unknown-key]
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
         self.partial = False
         self.body_bytes = 0
         self.since = self.owner.now
@@ -333,6 +351,23 @@ class _Connection(HttpToolsProtocol):
         self.unparsed = 0
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def whole_body(self) -> bytes | None:
+        """See Exchange. While requests wait in the pipeline, `cycle` is the last of them and not the one that asks."""
+        cycle = self.cycle
+        if self.pipeline or cycle.more_body or cycle.disconnected:
+            return None
+        return bytes(cycle.body)
+
+    def reply(self, rest: bytes) -> bool:
+        """See Exchange."""
+        cycle = self.cycle
+        if self.pipeline or cycle.disconnected or not cycle.keep_alive or self.flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(self.owner.head + rest)
+        self.on_response_complete()
+        return True
 
     def on_response_complete(self) -> None:
         self.since = self.owner.now

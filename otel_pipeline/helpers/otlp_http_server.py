@@ -9,6 +9,7 @@ from otel_pipeline.errors import RetryableError, TooLargeError
 from otel_pipeline.helpers.admission import Admission
 from otel_pipeline.helpers.decompress import DECOMPRESSORS, Decompress, output_bound
 from otel_pipeline.helpers.http_origin import OriginPolicy
+from otel_pipeline.helpers.http_server import Exchange
 from otel_pipeline.helpers.otlp_answers import (
     JSON,
     PROTOBUF,
@@ -110,6 +111,7 @@ class OtlpHttpApp:
         self._log_error = log_error
         self._success = {kind: self._head(200, kind, len(body)) for kind, body in _EMPTY_RESPONSE.items()}
         self._success_body = {kind: _body(body) for kind, body in _EMPTY_RESPONSE.items()}
+        self._success_reply = {kind: _raw(self._success[kind], body) for kind, body in _EMPTY_RESPONSE.items()}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answers one request."""
@@ -125,7 +127,7 @@ class OtlpHttpApp:
                 return
         try:
             intake = self._route(scope, content_type)
-            findings = await self._take(intake, receive, fields, content_type == JSON)
+            findings = await self._take(intake, scope["connection"], receive, fields, content_type == JSON)
         except _HungUp:
             return  # counted by the server
         except _Refusal as refusal:
@@ -140,8 +142,9 @@ class OtlpHttpApp:
         self._count("http", "success", "")
         response = None if findings is None else partial_success(intake.signal, findings)
         if response is None and b"origin" not in fields:
-            await send(self._success[content_type])
-            await send(self._success_body[content_type])
+            if not scope["connection"].reply(self._success_reply[content_type]):
+                await send(self._success[content_type])
+                await send(self._success_body[content_type])
         else:
             body = _EMPTY_RESPONSE[content_type] if response is None else encode(response, content_type)
             await self._answer(send, fields, 200, content_type, body)
@@ -161,7 +164,9 @@ class OtlpHttpApp:
             raise _Refusal(answer_http(415, "content_type", known))
         return intake
 
-    async def _take(self, intake: Intake, receive: Any, fields: Mapping[bytes, bytes], json: bool) -> Any:
+    async def _take(
+        self, intake: Intake, connection: Exchange, receive: Any, fields: Mapping[bytes, bytes], json: bool
+    ) -> Any:
         """Reads the body and hands it on; what it holds of the bytes in flight is given back at the end."""
         encoding = fields.get(b"content-encoding")
         decompress = None if encoding is None else self._decompressor(encoding)
@@ -173,10 +178,13 @@ class OtlpHttpApp:
         more = True
         try:
             while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _HungUp
-                part, more = message["body"], message["more_body"]
+                part = connection.whole_body() if not parts else None
+                more = part is None
+                if part is None:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _HungUp
+                    part, more = message["body"], message["more_body"]
                 overload = admission.take(len(part))
                 if overload:
                     raise RetryableError(overload)
@@ -250,6 +258,11 @@ class OtlpHttpApp:
     def _head(self, status: int, content_type: bytes, length: int) -> dict[str, Any]:
         headers = [(b"content-type", content_type), (b"content-length", b"%d" % length), *self._extra]
         return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def _raw(head: dict[str, Any], body: bytes) -> bytes:
+    fields = b"".join(b"%b: %b\r\n" % field for field in head["headers"])
+    return b"%b\r\n%b" % (fields, body)
 
 
 def _body(body: bytes) -> dict[str, Any]:
