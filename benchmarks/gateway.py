@@ -18,12 +18,12 @@ REQUESTS = {512: 600, 100: 3000, 10: 6000}
 CONFIG = Path(__file__).parent / "gateway.yaml"
 
 
-def measure(protocol: str, spans: int, repeats: int = 3) -> dict[str, float]:
-    """Both processes under the same load, one after the other; the better of `repeats` runs of each."""
+def measure(protocol: str, spans: int, repeats: int = 4) -> dict[str, float]:
+    """Both processes under the same load, in turns, so that both meet the machine's moods; the best run of each."""
     results: dict[str, float] = {}
-    for name, process in (("", gateway), ("rotel_", rotel)):
-        runs = [_run(process, protocol, spans) for _ in range(repeats)]
-        cpu, rate = min(runs)
+    runs = [(_run(gateway, protocol, spans), _run(rotel, protocol, spans)) for _ in range(repeats)]
+    for name, of_one in zip(("", "rotel_"), zip(*runs, strict=True), strict=True):
+        cpu, rate = min(of_one)
         results[f"{name}{protocol}_{spans}_us_per_span"] = cpu
         results[f"{name}{protocol}_{spans}_spans_per_second"] = rate
     return results
