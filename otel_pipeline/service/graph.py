@@ -83,7 +83,14 @@ class Graph:
             Key(Kind.PROCESSOR, pipeline.processors[0], pipeline.id) for pipeline in pipelines if pipeline.processors
         ]
         refusals = [cast("Processor", self.nodes[key].component).refusal for key in keys]
-        return lambda: next((reason for refusal in refusals if (reason := refusal())), "")
+
+        def ask() -> str:
+            for refusal in refusals:
+                if reason := refusal():
+                    return reason
+            return ""
+
+        return ask
 
     def _open(self) -> None:
         for node in self.of(Kind.RECEIVER):
