@@ -227,6 +227,7 @@ class _Connection(HttpToolsProtocol):
         self.body_bytes = 0
         self.stalled_since = 0.0
         self.broken = False  # answered an error; what still comes is thrown away
+        self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -239,6 +240,9 @@ class _Connection(HttpToolsProtocol):
         if cycle is not None and cycle.more_body and not cycle.response_complete and not self.broken:
             self.owner.count("client_closed")
         super().connection_lost(exc)
+        if self.task is not None and not self.task.done():
+            self.tasks.add(self.task)
+            self.task.add_done_callback(self.tasks.discard)
         self.owner.lost()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -369,6 +373,10 @@ class _Connection(HttpToolsProtocol):
         self.on_response_complete()
         return True
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """The connection keeps the task of its request; the server has only those that outlive their connection."""
+        self.task = self.loop.create_task(cycle.run_asgi(app))
+
     def on_response_complete(self) -> None:
         self.since = self.owner.now
         self.server_state.total_requests += 1
@@ -412,6 +420,8 @@ class _Connection(HttpToolsProtocol):
         """Closes at once. What uvicorn would log of the request that this ends is no news."""
         if self.cycle is not None:
             self.cycle.logger = _SILENT
+        if self.task is not None:
+            self.task.cancel()
         self._close("")
 
     def _close(self, reason: str) -> None:
