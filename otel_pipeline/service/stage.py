@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from otel_pipeline.component import Connector, Consumer, Processor
 from otel_pipeline.errors import ConsumeError, RetryableError
@@ -186,8 +186,6 @@ class Chain:
     def __init__(self, signal: Signal, stages: Sequence[Stage], lock: asyncio.Lock, next_: Consumer) -> None:
         self._steps = [(stage, stage.counts[signal]) for stage in stages]
         self._processes = [(stage.component.process, stage.check) for stage in stages]
-        self._steady = all(stage.steady for stage in stages)
-        self._counts = [counts for _stage, counts in self._steps]
         self._lock = lock
         self._next = next_
         self._tasks: set[asyncio.Task[None]] = set()
@@ -198,36 +196,7 @@ class Chain:
             await self._consume_apart(batch)
             return
         results, fault = self._process(batch)
-        if fault is None and self._passed(batch.items, results):
-            await self._hand_on(batch.items, results[-1])
-        else:
-            await self._finish(*self._account(batch, results, fault))
-
-    def _passed(self, items: int, results: Sequence[Batch | None]) -> bool:
-        """Whether as many items came out of every processor as went in: by far the most frequent case."""
-        for result in results:
-            if result is None or result.items != items:
-                break
-        else:
-            return self._steady
-        return False
-
-    async def _hand_on(self, items: int, result: Batch | None) -> None:
-        """As `_account` and `_finish` do, where all counts of all processors move alike."""
-        all_counts = self._counts
-        for counts in all_counts:
-            counts.consumed += items
-            counts.pending += items
-        try:
-            await self._next(cast("Batch", result))
-        except BaseException as error:
-            for counts in all_counts:
-                counts.pending -= items
-                count_refusal(counts, items, error)
-            raise
-        for counts in all_counts:
-            counts.pending -= items
-            counts.produced += items
+        await self._finish(*self._account(batch, results, fault))
 
     async def _consume_apart(self, batch: Batch) -> None:
         """In a task of its own: a sender that hangs up must not leave the component in a thread and unwatched."""
@@ -237,7 +206,7 @@ class Chain:
         await asyncio.shield(task)
 
     async def _consume_in_thread(self, batch: Batch) -> None:
-        async with _Away(self._lock, self._counts) as away:
+        async with _Away(self._lock, [counts for _stage, counts in self._steps]) as away:
             if batch.size_bytes > INLINE_BYTES:
                 results, fault = await away.call(lambda: self._process(batch))
             else:
