@@ -12,7 +12,8 @@ from pathlib import Path
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from otel_pipeline.testing import attributes
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 START_NS = 1_767_225_600_000_000_000
@@ -30,7 +31,7 @@ def make_request(spans: int) -> bytes:
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add()
     resource = {"service.name": "claude-code", "project": "checkout", "stage": "coding", "requirement": "REQ-1042"}
-    resource_spans.resource.attributes.extend(_text(key, value) for key, value in resource.items())
+    resource_spans.resource.attributes.extend(attributes(resource))
     scope_spans = resource_spans.scope_spans.add()
     scope_spans.scope.name = "bench.agent"
     for number in range(spans):
@@ -45,16 +46,18 @@ def make_request(spans: int) -> bytes:
         )
         operation = "chat" if number % 2 else "execute_tool"
         span.attributes.extend(
-            [
-                _text("gen_ai.operation.name", operation),
-                _text("gen_ai.request.model", MODELS[number % 4]),
-                _text("gen_ai.provider.name", "anthropic"),
-                _text("gen_ai.conversation.id", "5f3c1b7e-session"),
-                _text("gen_ai.tool.name", "shell"),
-                _number("gen_ai.usage.input_tokens", 1000 + number),
-                _number("gen_ai.usage.output_tokens", 100 + number),
-                _text("user.id", "0f8fad5b-d9cb"),
-            ]
+            attributes(
+                {
+                    "gen_ai.operation.name": operation,
+                    "gen_ai.request.model": MODELS[number % 4],
+                    "gen_ai.provider.name": "anthropic",
+                    "gen_ai.conversation.id": "5f3c1b7e-session",
+                    "gen_ai.tool.name": "shell",
+                    "gen_ai.usage.input_tokens": 1000 + number,
+                    "gen_ai.usage.output_tokens": 100 + number,
+                    "user.id": "0f8fad5b-d9cb",
+                }
+            )
         )
         if number % 50 == 49:
             span.status.code = 2  # type: ignore[assignment]
@@ -65,14 +68,6 @@ def make_request(spans: int) -> bytes:
 def unique(request: bytes, number: int) -> bytes:
     """The request with other trace ids for every number, as senders never repeat them."""
     return request.replace(_MARK, number.to_bytes(8, "big"))
-
-
-def _text(key: str, value: str) -> KeyValue:
-    return KeyValue(key=key, value=AnyValue(string_value=value))
-
-
-def _number(key: str, value: int) -> KeyValue:
-    return KeyValue(key=key, value=AnyValue(int_value=value))
 
 
 def cpu_seconds(pid: int) -> float:

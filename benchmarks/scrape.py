@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from otel_pipeline.pdata import from_proto
 from otel_pipeline.prometheus import SeriesStore
+from otel_pipeline.testing import attributes
 
 SERIES = 100_000
 NOW = 1_767_225_600_000_000_000
@@ -48,7 +48,7 @@ def _request(part: int) -> ExportMetricsServiceRequest:
             as_double=number + 0.5,
             start_time_unix_nano=NOW,
             time_unix_nano=NOW,
-            attributes=[KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in labels.items()],
+            attributes=attributes(labels),
         )
     return request
 

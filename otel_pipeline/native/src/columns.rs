@@ -6,8 +6,8 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 
 use crate::batch::Batch;
 use crate::otlp::{
-    AnyValue, Context, RESOURCE_ATTRIBUTES, Signal, any, attributes, child, key_value, scope, span,
-    text,
+    AnyValue, Context, RESOURCE_ATTRIBUTES, Signal, any, attributes, child, key_value, number,
+    scope, span, text,
 };
 use crate::rewrite::Edit;
 use crate::rows::{RewriteRows, Row, for_each_row, rewrite_rows};
@@ -250,13 +250,6 @@ impl<I: Iterator<Item = bool>> RewriteRows for Where<I> {
 type FieldReader = for<'py> fn(Python<'py>, Row<'_>) -> PyResult<Bound<'py, PyAny>>;
 
 fn field_reader(signal: Signal, name: &str) -> PyResult<FieldReader> {
-    fn number(body: &[u8], number: u32) -> u64 {
-        fields(body)
-            .flatten()
-            .filter(|field| field.number == number)
-            .last()
-            .map_or(0, |field| field.value.number())
-    }
     fn string<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         Ok(PyString::new(py, text(body)).into_any())
     }

@@ -9,11 +9,10 @@ use crate::batch::Batch;
 use crate::matcher::{Matcher, MatcherSpec};
 use crate::otlp::{
     AnyValue, Context, RESOURCE_ATTRIBUTES, Signal, attributes, child, count_items, log, metric,
-    scope, span, text,
+    number, points, scope, span, text,
 };
 use crate::rewrite::{Edit, Rewrite, rewrite};
 use crate::rows::point_attributes;
-use crate::wire::fields;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,16 +94,7 @@ impl Condition {
 
     /// A metric matches by attributes where one of its data points does.
     fn some_point_holds(&self, item: &[u8]) -> bool {
-        fields(item)
-            .flatten()
-            .filter(|field| (metric::GAUGE..=metric::SUMMARY).contains(&field.number))
-            .any(|data| {
-                let number = point_attributes(data.number);
-                fields(data.value.bytes())
-                    .flatten()
-                    .filter(|field| field.number == metric::DATA_POINTS)
-                    .any(|point| all_hold(&self.attributes, point.value.bytes(), number))
-            })
+        points(item).any(|(kind, point)| all_hold(&self.attributes, point, point_attributes(kind)))
     }
 }
 
@@ -124,14 +114,6 @@ const KINDS: [&str; 6] = [
     "consumer",
 ];
 const STATUSES: [&str; 3] = ["unset", "ok", "error"];
-
-fn number(message: &[u8], number: u32) -> u64 {
-    fields(message)
-        .flatten()
-        .filter(|field| field.number == number)
-        .last()
-        .map_or(0, |field| field.value.number())
-}
 
 fn word(words: &[&'static str], number: u64) -> Option<AnyValue<'static>> {
     words

@@ -253,6 +253,15 @@ pub fn child(message: &[u8], number: u32) -> &[u8] {
         .map_or(&[], |field| field.value.bytes())
 }
 
+/// The number in field `number` of `message`, the last where it stands more than once; 0 where there is none.
+pub fn number(message: &[u8], number: u32) -> u64 {
+    fields(message)
+        .flatten()
+        .filter(|field| field.number == number)
+        .last()
+        .map_or(0, |field| field.value.number())
+}
+
 /// What is around one item: the bodies of its Resource and Scope messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -288,17 +297,32 @@ pub fn for_each_item<'a>(message: &'a [u8], mut visit: impl FnMut(&Context<'a>, 
     }
 }
 
-/// The data points of one Metric message: how many there are, of any kind.
-pub fn data_points(metric: &[u8]) -> u64 {
-    fields(metric)
+/// Whether field `number` of a Metric message holds its data points: gauge, sum, ...
+pub fn is_data(number: u32) -> bool {
+    matches!(
+        number,
+        metric::GAUGE
+            | metric::SUM
+            | metric::HISTOGRAM
+            | metric::EXPONENTIAL_HISTOGRAM
+            | metric::SUMMARY
+    )
+}
+
+/// The data points of one Metric message, each with the number of the field (gauge, sum, ...) that holds it.
+pub fn points(metric: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let data = fields(metric)
         .flatten()
-        .filter(|field| (metric::GAUGE..=metric::SUMMARY).contains(&field.number))
-        .map(|data| {
-            children(data.value.bytes(), metric::DATA_POINTS)
-                .flatten()
-                .count() as u64
-        })
-        .sum()
+        .filter(|field| is_data(field.number));
+    data.flat_map(|data| {
+        let points = children(data.value.bytes(), metric::DATA_POINTS).flatten();
+        points.map(move |point| (data.number, point.value.bytes()))
+    })
+}
+
+/// How many data points one Metric message has.
+pub fn data_points(metric: &[u8]) -> u64 {
+    points(metric).count() as u64
 }
 
 /// The items of a checked request: spans, log records or data points.

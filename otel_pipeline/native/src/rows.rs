@@ -1,7 +1,10 @@
 //! Rows: the items that are counted (spans, log records, data points), seen alike in all three signals.
 #![forbid(unsafe_code)]
 
-use crate::otlp::{Context, Signal, for_each_item, metric};
+use crate::otlp::{
+    Context, Signal, for_each_item, histogram_point, is_data, log, metric, number_point, points,
+    span,
+};
 use crate::rewrite::{Edit, Rewrite, rewrite};
 use crate::wire::{Value, fields, put_bytes_field, put_message};
 
@@ -16,27 +19,13 @@ pub struct Row<'a> {
     pub item: &'a [u8],
 }
 
-const SPAN_ATTRIBUTES: u32 = 9;
-const LOG_ATTRIBUTES: u32 = 6;
-
 /// The field number of the attributes in the data points of a metric's `kind` field (gauge, sum, ...).
 pub fn point_attributes(kind: u32) -> u32 {
     match kind {
-        metric::HISTOGRAM => 9,
+        metric::HISTOGRAM => histogram_point::ATTRIBUTES,
         metric::EXPONENTIAL_HISTOGRAM => 1,
-        _ => 7,
+        _ => number_point::ATTRIBUTES, // a summary's too
     }
-}
-
-fn is_data(number: u32) -> bool {
-    matches!(
-        number,
-        metric::GAUGE
-            | metric::SUM
-            | metric::HISTOGRAM
-            | metric::EXPONENTIAL_HISTOGRAM
-            | metric::SUMMARY
-    )
 }
 
 /// Calls `visit` with every row of a checked request, in wire order.
@@ -50,7 +39,7 @@ pub fn for_each_row<'a>(
             context,
             Row {
                 body: item,
-                attributes: SPAN_ATTRIBUTES,
+                attributes: span::ATTRIBUTES,
                 item,
             },
         ),
@@ -58,26 +47,21 @@ pub fn for_each_row<'a>(
             context,
             Row {
                 body: item,
-                attributes: LOG_ATTRIBUTES,
+                attributes: log::ATTRIBUTES,
                 item,
             },
         ),
         Signal::Metrics => {
-            for data in fields(item).flatten().filter(|field| is_data(field.number)) {
-                let attributes = point_attributes(data.number);
-                for point in fields(data.value.bytes())
-                    .flatten()
-                    .filter(|field| field.number == metric::DATA_POINTS)
-                {
-                    visit(
-                        context,
-                        Row {
-                            body: point.value.bytes(),
-                            attributes,
-                            item,
-                        },
-                    );
-                }
+            for (kind, body) in points(item) {
+                let attributes = point_attributes(kind);
+                visit(
+                    context,
+                    Row {
+                        body,
+                        attributes,
+                        item,
+                    },
+                );
             }
         }
     });
@@ -113,8 +97,8 @@ struct ByRows<'p, P> {
 impl<P: RewriteRows> Rewrite for ByRows<'_, P> {
     fn item(&mut self, context: &Context<'_>, item: &[u8], out: &mut Vec<u8>) -> Edit {
         let attributes = match self.signal {
-            Signal::Traces => SPAN_ATTRIBUTES,
-            Signal::Logs => LOG_ATTRIBUTES,
+            Signal::Traces => span::ATTRIBUTES,
+            Signal::Logs => log::ATTRIBUTES,
             Signal::Metrics => return self.metric(context, item, out),
         };
         self.pass.row(

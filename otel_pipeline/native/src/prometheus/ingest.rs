@@ -12,7 +12,7 @@ use super::series::{Exemplar, Kind, Reason};
 use super::store::Store;
 use crate::otlp::{
     AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, child, for_each_item, histogram_point,
-    number_point,
+    is_data, number_point,
 };
 use crate::otlp::{metric, scope, text};
 use crate::wire::{Value, fields};
@@ -174,7 +174,7 @@ impl Pass<'_> {
             let Value::Bytes(points) = data.value else {
                 continue;
             };
-            if !(metric::GAUGE..=metric::SUMMARY).contains(&data.number) {
+            if !is_data(data.number) {
                 continue;
             }
             match self.header(body, data.number, points) {
