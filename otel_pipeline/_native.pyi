@@ -155,11 +155,24 @@ class SpanAggregator:
     """Spans into cumulative metrics. Times are nanoseconds: `now_ns` is monotonic, `unix_ns` is of the wall clock.
 
     The plan is JSON:
-    - `metrics`: list of {name, description, unit, instrument: counter|histogram, source, value: one|duration, buckets
-      (upper bounds in the unit), labels, max_exemplars (0 = none)}. `source` is `all` without late binding, else
-      `stage_runs`, `spans` (those that are no stage runs) or `errors` (failed spans without a failed child).
-    - a label: {name, from: {attribute: KEY} | {field: span_name|span_kind|status_code}, default}. An attribute is
-      looked up on the span, then its scope, then its resource; one that is missing and has no default is left out.
+    - `metrics`: list of {name, description, unit, instrument: counter|updowncounter|gauge|histogram, buckets (upper
+      bounds in the unit), labels, max_exemplars (0 = none), derivations, constants: [{labels: one text for each label,
+      value}]}.
+    - a label: {name, from: {attributes: [keys]} | {field: span_name|span_kind|status_code}, default, domain, buckets:
+      [[word, greatest number or null], ..]}. The first of the attributes that is on the item is taken, else on its
+      scope, else on its resource; one that is missing and has no default is left out. `domain` is as in the enrichment
+      plan: the texts that stand for each other. With `buckets` a number becomes the first word that covers it.
+    - a derivation: {source, selector, late, value, scale, states, labels, takes}.
+      `source` is `all` without late binding; else `stage_runs`, `spans` (those that are no stage runs), `all_spans` or
+      `errors` (failed spans without a failed child); `events` (log records), `points` (data points), `usage`.
+      `selector` is as in the enrichment plan; it is asked when the item arrives. `late`: [[key, [texts]], ..]: what
+      attributes must be when the item is counted, after inheritance.
+      `value` is `one`, `duration` (of spans), `point` (of points), `tokens` or `cost` (of usage), or {attributes:
+      [keys]}: the number in the first that is there, times `scale`.
+      `states`: {label: index, values: [[number, word], ..]}: a series for each word, 1 for that of the number.
+      `labels`: label index -> {value: text} | {attributes: [keys]} | {metric: name}, where this source calls them
+      otherwise; the last is the value of that metric in the same resource.
+      `takes`: the data points counted are not passed on.
     - `exemplar_attributes`: up to two labels that exemplars carry.
     - `cardinality_limit`: series of one metric, that with `otel.metric.overflow` included; 0 = no limit.
     - `series_expiration_ns`: series untouched for so long are forgotten; 0 = never.

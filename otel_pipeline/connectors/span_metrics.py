@@ -13,7 +13,7 @@ from otel_pipeline.pdata import Batch, Signal
 __all__ = ["SpanMetrics", "SpanMetricsConfig"]
 
 _DEFAULT_DIMENSIONS = {
-    "service.name": {"attribute": "service.name"},
+    "service.name": {"attributes": ["service.name"]},
     "span.name": {"field": "span_name"},
     "span.kind": {"field": "span_kind"},
     "status.code": {"field": "status_code"},
@@ -127,11 +127,18 @@ def plan(config: SpanMetricsConfig) -> dict[str, Any]:
     """The plan for the native aggregator; see `_native.pyi`."""
     prefix = f"{config.namespace}." if config.namespace else ""
     shared = {
-        "source": "all",
         "labels": _labels(config),
         "max_exemplars": config.exemplars.max_per_data_point if config.exemplars.enabled else 0,
     }
-    metrics = [{"name": f"{prefix}calls", "unit": "1", "instrument": "counter", "value": "one", **shared}]
+    metrics = [
+        {
+            "name": f"{prefix}calls",
+            "unit": "1",
+            "instrument": "counter",
+            "derivations": [{"source": "all", "value": "one"}],
+            **shared,
+        }
+    ]
     if not config.histogram.disable:
         metrics.append({"name": f"{prefix}duration", **_duration(config.histogram), **shared})
     return {
@@ -148,7 +155,7 @@ def _labels(config: SpanMetricsConfig) -> list[dict[str, Any]]:
         if name not in config.exclude_dimensions
     ]
     further = [
-        {"name": dimension.name, "from": {"attribute": dimension.name}, "default": dimension.default}
+        {"name": dimension.name, "from": {"attributes": [dimension.name]}, "default": dimension.default}
         for dimension in config.dimensions
     ]
     return defaults + further
@@ -159,7 +166,7 @@ def _duration(histogram: Histogram) -> dict[str, Any]:
     return {
         "unit": histogram.unit,
         "instrument": "histogram",
-        "value": "duration",
+        "derivations": [{"source": "all", "value": "duration"}],
         # Rounded, as 0.0014 s is not quite 1.4 ms in floating point.
         "buckets": [round(bound * scale, 9) for bound in histogram.explicit.buckets],
     }

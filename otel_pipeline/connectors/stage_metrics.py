@@ -78,7 +78,7 @@ def plan(registry: semconv.Registry, config: StageMetricsConfig) -> dict[str, An
     unlabelled = [key for key, canonical in inherited.items() if canonical.label is None]
     return {
         "metrics": [_metric(metric) for metric in registry.metrics.values()],
-        "exemplar_attributes": [{"name": key, "from": {"attribute": key}} for key in unlabelled[:2]],
+        "exemplar_attributes": [{"name": key, "from": {"attributes": [key]}} for key in unlabelled[:2]],
         "cardinality_limit": config.aggregation_cardinality_limit,
         "series_expiration_ns": nanoseconds(config.series_expiration),
         "late_binding": {
@@ -106,11 +106,10 @@ def _metric(metric: semconv.Metric) -> dict[str, Any]:
         "description": metric.brief,
         "unit": metric.unit,
         "instrument": metric.instrument,
-        "source": metric.source,
-        "value": metric.value,
+        "derivations": [{"source": metric.source, "value": metric.value}],
         "buckets": metric.buckets,
         "labels": [
-            {"name": label.name, "from": {"attribute": label.attribute}, "default": label.default}
+            {"name": label.name, "from": {"attributes": [label.attribute]}, "default": label.default}
             for label in metric.labels
         ],
         "max_exemplars": len(metric.buckets) + 1 if metric.exemplars else 0,

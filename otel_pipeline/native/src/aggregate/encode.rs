@@ -77,9 +77,9 @@ impl Encoder<'_> {
     }
 
     fn number_point(&self, family: &Family, series: &Series, out: &mut Vec<u8>) {
-        match family.plan.value {
+        match family.measure() {
             Measure::One => put_fixed64_field(out, number_point::INT, series.count),
-            Measure::Duration => put_double(out, number_point::DOUBLE, family.sum(series)),
+            _ => put_double(out, number_point::DOUBLE, family.sum(series)),
         }
         self.labels(&family.labels, series, number_point::ATTRIBUTES, out);
         self.exemplars(family, series, number_point::EXEMPLARS, out);

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::decide::{Decided, Decider, Rules};
 use super::encode::Encoder;
-use super::extract::{Extractor, Head, span_number, trace_number};
+use super::extract::{Extractor, Head, Slots, span_number, trace_number};
 use super::intern::{ABSENT, Interner, Symbol};
-use super::plan::{LateBinding, MAX_EXEMPLAR_ATTRIBUTES, Plan, Slots, Source};
+use super::plan::{LateBinding, MAX_EXEMPLAR_ATTRIBUTES, Plan, Source};
 use super::series::{Family, Observation};
 use super::traces::{Record, State, Traces};
 use crate::otlp::for_each_item;
@@ -69,7 +69,7 @@ impl Engine {
         let exemplar_slots = plan
             .exemplar_attributes
             .iter()
-            .map(|label| slots.slot(&label.from))
+            .map(|label| slots.label(&label.from))
             .collect();
         let late_plan = plan.late_binding;
         let late = late_plan

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use base64::Engine;
 
 use super::intern::{ABSENT, Interner, MAX_VALUE_BYTES, Symbol};
-use super::plan::{LabelSource, LateBinding, Slots, SpanField};
+use super::keys::Keys;
+use super::plan::{LabelSource, LateBinding, SpanField};
 use crate::otlp::{
     AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, key_value, scope, span, text,
 };
@@ -75,6 +76,52 @@ pub fn span_number(id: &[u8]) -> Option<u64> {
     (number != 0).then_some(number)
 }
 
+/// A label value that is read of every item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SlotSource {
+    /// An attribute of the item, else of its scope, else of its resource.
+    Attribute(String),
+    Field(SpanField),
+}
+
+/// The label values of one item, each in its slot: all that every item is asked for, once.
+#[derive(Debug, Default)]
+pub struct Slots(pub Vec<SlotSource>);
+
+impl Slots {
+    /// The slot for `source`; made at the first call.
+    pub fn slot(&mut self, source: SlotSource) -> usize {
+        self.0
+            .iter()
+            .position(|known| *known == source)
+            .unwrap_or_else(|| {
+                self.0.push(source);
+                self.0.len() - 1
+            })
+    }
+
+    pub fn attribute(&mut self, key: &str) -> usize {
+        self.slot(SlotSource::Attribute(key.to_owned()))
+    }
+
+    fn keys(&self) -> Keys {
+        let mut keys = Keys::default();
+        for (slot, source) in (0..).zip(&self.0) {
+            if let SlotSource::Attribute(key) = source {
+                keys.put_in_slot(key, slot);
+            }
+        }
+        keys
+    }
+
+    pub fn label(&mut self, from: &LabelSource) -> usize {
+        match from {
+            LabelSource::Field(field) => self.slot(SlotSource::Field(*field)),
+            LabelSource::Attributes(keys) => self.attribute(keys.first().map_or("", |key| key)),
+        }
+    }
+}
+
 pub struct Extractor {
     keys: Keys,
     name: Option<usize>,
@@ -91,18 +138,18 @@ pub struct Extractor {
 impl Extractor {
     pub fn new(slots: &Slots, late: Option<&LateBinding>, interner: &mut Interner) -> Self {
         let field = |wanted| {
-            let wanted = LabelSource::Field(wanted);
+            let wanted = SlotSource::Field(wanted);
             slots.0.iter().position(|source| *source == wanted)
         };
         let attribute = |key: &str| {
             slots
                 .0
                 .iter()
-                .position(|source| matches!(source, LabelSource::Attribute(name) if name == key))
+                .position(|source| matches!(source, SlotSource::Attribute(name) if name == key))
         };
         let absent = vec![ABSENT; slots.0.len()];
         Self {
-            keys: Keys::new(slots),
+            keys: slots.keys(),
             name: field(SpanField::SpanName),
             kind: field(SpanField::SpanKind)
                 .map(|slot| (slot, KINDS.map(|kind| interner.intern(kind)))),
@@ -220,56 +267,6 @@ fn status_code(status: &[u8]) -> usize {
         .map_or(0, |field| field.value.number() as usize)
 }
 
-/// Which slot an attribute key has. Most keys have none, and most that do are of a few lengths with one beginning, so
-/// that length and end are compared first.
-struct Keys(Vec<Vec<Key>>);
-
-struct Key {
-    end: u64,
-    bytes: Box<[u8]>,
-    slot: usize,
-}
-
-/// The last eight bytes of a key.
-#[inline]
-fn end(key: &[u8]) -> u64 {
-    match key.last_chunk() {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => key.iter().fold(0, |end, byte| end << 8 | u64::from(*byte)),
-    }
-}
-
-impl Keys {
-    fn new(slots: &Slots) -> Self {
-        let mut by_length: Vec<Vec<Key>> = Vec::new();
-        for (slot, source) in slots.0.iter().enumerate() {
-            if let LabelSource::Attribute(key) = source {
-                let bytes: Box<[u8]> = key.as_bytes().into();
-                by_length.resize_with(by_length.len().max(bytes.len() + 1), Vec::new);
-                by_length[bytes.len()].push(Key {
-                    end: end(&bytes),
-                    bytes,
-                    slot,
-                });
-            }
-        }
-        Self(by_length)
-    }
-
-    #[inline]
-    fn slot(&self, key: &[u8]) -> Option<usize> {
-        let candidates = self
-            .0
-            .get(key.len())
-            .filter(|candidates| !candidates.is_empty())?;
-        let end = end(key);
-        let known = candidates
-            .iter()
-            .find(|known| known.end == end && *known.bytes == *key)?;
-        Some(known.slot)
-    }
-}
-
 /// Puts the value of an attribute into its slot, if the plan has one and the value is not empty.
 #[inline]
 fn set(
@@ -280,7 +277,10 @@ fn set(
     key: &[u8],
     value: &[u8],
 ) {
-    let Some(slot) = keys.slot(key) else { return };
+    let Some(slot) = keys.find(key).and_then(|asked| asked.slot) else {
+        return;
+    };
+    let slot = slot as usize;
     let symbol = match plain_text(value) {
         Some(text) => recent(interner, &mut last[slot], text),
         None => interner.intern(&label_text(AnyValue::parse(value))),

@@ -6,7 +6,9 @@ pub mod engine;
 pub mod extract;
 pub mod hash;
 pub mod intern;
+pub mod keys;
 pub mod plan;
+pub mod select;
 pub mod series;
 pub mod traces;
 

@@ -1,9 +1,15 @@
-//! The aggregation plan: which metrics are made of spans, and the slots for the label values they need.
+//! The aggregation plan: which metrics are made, of which items, with which labels. Python writes it, once for each set
+//! of semantic-convention files; `_native.pyi` documents its shape.
 #![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// What the JSON text of a plan says; `_native.pyi` documents it.
+use super::select::SelectorSpec;
+use crate::enrich::value::DomainSpec;
+
+/// What the JSON text of a plan says.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -20,9 +26,15 @@ pub struct Plan {
     /// Series without a measurement for so long are forgotten; 0 = never.
     #[serde(default)]
     pub series_expiration_ns: u64,
+    /// Tokens and cost, each request once.
+    #[serde(default)]
+    pub usage: Option<serde_json::Value>,
 }
 
 pub const MAX_EXEMPLAR_ATTRIBUTES: usize = 2;
+
+/// Derivations from one kind of item (spans, log records, data points) are kept as a set of bits.
+pub const MAX_DERIVATIONS: usize = 128;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,24 +44,58 @@ pub struct MetricPlan {
     pub description: String,
     pub unit: String,
     pub instrument: Instrument,
-    pub source: Source,
-    pub value: Measure,
     #[serde(default)]
     pub buckets: Vec<f64>,
     pub labels: Vec<LabelPlan>,
     /// Exemplars of one data point; 0 = none.
     #[serde(default)]
     pub max_exemplars: usize,
+    /// Where its observations come from.
+    #[serde(default)]
+    pub derivations: Vec<DerivationPlan>,
+    /// Series that are always there.
+    #[serde(default)]
+    pub constants: Vec<ConstantPlan>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "lowercase")]
 pub enum Instrument {
     Counter,
+    UpDownCounter,
+    Gauge,
     Histogram,
 }
 
-/// The spans that a metric counts.
+/// One way in which a metric gets observations.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DerivationPlan {
+    pub source: Source,
+    /// Decided when the item arrives.
+    #[serde(default)]
+    pub selector: Option<SelectorSpec>,
+    /// Attributes and the texts one of which each must have, decided when the item is counted.
+    #[serde(default)]
+    pub late: Vec<(String, Vec<String>)>,
+    pub value: Measure,
+    #[serde(default = "one")]
+    pub scale: f64,
+    #[serde(default)]
+    pub states: Option<States>,
+    /// Where labels (by index) come from, if not from where the metric says.
+    #[serde(default)]
+    pub labels: BTreeMap<usize, LabelOverride>,
+    /// Data points that are counted are not passed on.
+    #[serde(default)]
+    pub takes: bool,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// The items that a derivation counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -61,13 +107,63 @@ pub enum Source {
     Spans,
     /// Failed spans without a failed child.
     Errors,
+    /// Stage runs and other spans.
+    AllSpans,
+    /// Log records.
+    Events,
+    /// Data points of OTLP metrics.
+    Points,
+    /// Model requests, each once: see `usage`.
+    Usage,
 }
 
+/// What is looked at, one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    Span,
+    /// A log record.
+    Event,
+    /// A data point.
+    Point,
+}
+
+impl Source {
+    /// None for what is gathered from items of several kinds.
+    pub fn item(self) -> Option<Item> {
+        match self {
+            Self::Events => Some(Item::Event),
+            Self::Points => Some(Item::Point),
+            Self::Usage => None,
+            _ => Some(Item::Span),
+        }
+    }
+
+    pub fn is_span(self) -> bool {
+        self.item() == Some(Item::Span)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     One,
+    /// Of a span, in the metric's unit.
     Duration,
+    /// What a data point says.
+    Point,
+    Tokens,
+    Cost,
+    /// The number in the first of these attributes that is there.
+    Attributes(Vec<String>),
+}
+
+/// A data point's number as a word: of the series that differ in `label` one is 1, the others are 0.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct States {
+    pub label: usize,
+    pub values: Vec<(f64, String)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,25 +171,48 @@ pub enum Measure {
 pub struct LabelPlan {
     pub name: String,
     pub from: LabelSource,
-    /// The value where the span has none; without it the label is left out.
+    /// The value where the item has none; without it the label is left out.
     #[serde(default)]
     pub default: Option<String>,
+    /// What becomes of values; without it they stay.
+    #[serde(default)]
+    pub domain: Option<DomainSpec>,
+    /// Words for numbers, and the greatest number for each (None: any), ascending.
+    #[serde(default)]
+    pub buckets: Vec<(String, Option<f64>)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelSource {
-    /// An attribute of the span, else of its scope, else of its resource.
-    Attribute(String),
+    /// Attributes in order of preference: of the item, else of its scope, else of its resource.
+    Attributes(Vec<String>),
     Field(SpanField),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanField {
     SpanName,
     SpanKind,
     StatusCode,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelOverride {
+    Value(String),
+    Attributes(Vec<String>),
+    /// The value of this metric in the same resource.
+    Metric(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConstantPlan {
+    /// In the order of the metric's labels.
+    pub labels: Vec<String>,
+    pub value: f64,
 }
 
 /// How spans wait for the rest of their trace; the attributes are named here, and only here.
@@ -123,28 +242,79 @@ impl Plan {
                 "more than {MAX_EXEMPLAR_ATTRIBUTES} exemplar attributes"
             ));
         }
+        let late = plan.late_binding.is_some();
         for metric in &plan.metrics {
-            metric.check(plan.late_binding.is_some())?;
+            let checked = metric.check(late);
+            checked.map_err(|error| format!("{}: {error}", metric.name))?;
+        }
+        for source in [Source::AllSpans, Source::Events, Source::Points] {
+            let alike = |one: &&DerivationPlan| one.source.item() == source.item();
+            if plan.derivations().filter(alike).count() > MAX_DERIVATIONS {
+                return Err(format!(
+                    "more than {MAX_DERIVATIONS} derivations from {source:?}"
+                ));
+            }
         }
         Ok(plan)
+    }
+
+    fn derivations(&self) -> impl Iterator<Item = &DerivationPlan> {
+        self.metrics.iter().flat_map(|metric| &metric.derivations)
     }
 }
 
 impl MetricPlan {
     fn check(&self, late: bool) -> Result<(), String> {
-        let name = &self.name;
         let ascending = self.buckets.windows(2).all(|pair| pair[0] < pair[1]);
         if !ascending || self.buckets.iter().any(|bound| !bound.is_finite()) {
-            return Err(format!("{name}: buckets must be finite and ascend"));
+            return Err("buckets must be finite and ascend".to_owned());
         }
-        if self.value == Measure::Duration && self.nanoseconds_per_unit().is_none() {
-            return Err(format!("{name}: no time unit: {:?}", self.unit));
+        let constants = self.constants.iter();
+        if constants
+            .clone()
+            .any(|one| one.labels.len() != self.labels.len())
+        {
+            return Err("a constant needs a text for each label".to_owned());
         }
-        if late == (self.source == Source::All) {
+        let mut derivations = self.derivations.iter();
+        derivations.try_for_each(|derivation| self.check_derivation(derivation, late))
+    }
+
+    fn check_derivation(&self, derivation: &DerivationPlan, late: bool) -> Result<(), String> {
+        let source = derivation.source;
+        let waits = source.is_span() && source != Source::All;
+        if (waits && !late) || (source == Source::All && late) {
+            return Err(format!("source {source:?} does not fit late_binding"));
+        }
+        let fits = match derivation.value {
+            Measure::One => source != Source::Usage,
+            Measure::Attributes(_) => !matches!(source, Source::Usage | Source::Points),
+            Measure::Duration => source.is_span(),
+            Measure::Point => source == Source::Points,
+            Measure::Tokens | Measure::Cost => source == Source::Usage,
+        };
+        if !fits {
             return Err(format!(
-                "{name}: source {:?} does not fit late_binding",
-                self.source
+                "value {:?} does not fit source {source:?}",
+                derivation.value
             ));
+        }
+        if derivation.value == Measure::Duration && self.nanoseconds_per_unit().is_none() {
+            return Err(format!("no time unit: {:?}", self.unit));
+        }
+        if !derivation.scale.is_finite() || derivation.scale <= 0.0 {
+            return Err(format!("scale {} is not above 0", derivation.scale));
+        }
+        let states = derivation.states.as_ref();
+        if states.is_some() && (self.instrument, source) != (Instrument::Gauge, Source::Points) {
+            return Err("states are for gauges from data points".to_owned());
+        }
+        let mut indexes = derivation
+            .labels
+            .keys()
+            .chain(states.map(|states| &states.label));
+        if indexes.any(|index| *index >= self.labels.len()) {
+            return Err("no such label".to_owned());
         }
         Ok(())
     }
@@ -160,26 +330,5 @@ impl MetricPlan {
             "h" => Some(3600e9),
             _ => None,
         }
-    }
-}
-
-/// The label values of one span, each in its slot: all that a plan asks for, once.
-#[derive(Debug, Default)]
-pub struct Slots(pub Vec<LabelSource>);
-
-impl Slots {
-    /// The slot for `source`; made at the first call.
-    pub fn slot(&mut self, source: &LabelSource) -> usize {
-        self.0
-            .iter()
-            .position(|known| known == source)
-            .unwrap_or_else(|| {
-                self.0.push(source.clone());
-                self.0.len() - 1
-            })
-    }
-
-    pub fn attribute(&mut self, key: &str) -> usize {
-        self.slot(&LabelSource::Attribute(key.to_owned()))
     }
 }

@@ -1,9 +1,10 @@
 //! The series of each metric: cumulative counters and histograms with a limit on how many there may be.
 #![forbid(unsafe_code)]
 
+use super::extract::Slots;
 use super::hash::HashMap;
 use super::intern::{ABSENT, Interner, Symbol};
-use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES, Measure, MetricPlan, Slots, Source};
+use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES, Measure, MetricPlan, Source};
 
 /// One observation and where it was made.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +65,7 @@ impl Family {
     pub fn new(plan: MetricPlan, limit: usize, slots: &mut Slots, interner: &mut Interner) -> Self {
         let labels = plan.labels.iter().map(|label| Label {
             name: label.name.clone(),
-            slot: slots.slot(&label.from),
+            slot: slots.label(&label.from),
             default: label
                 .default
                 .as_deref()
@@ -87,7 +88,7 @@ impl Family {
 
     /// Whether the metric counts spans of `source`.
     pub fn counts(&self, source: Source) -> bool {
-        self.plan.source == source
+        self.plan.derivations.iter().any(|one| one.source == source)
     }
 
     pub fn slots(&self) -> impl Iterator<Item = usize> {
@@ -170,19 +171,24 @@ impl Family {
         self.plan.buckets.partition_point(|bound| *bound < value)
     }
 
+    pub fn measure(&self) -> &Measure {
+        let first = self.plan.derivations.first();
+        first.map_or(&Measure::One, |one| &one.value)
+    }
+
     /// What one observation of this duration counts, in the metric's unit.
     pub fn value(&self, duration_ns: u64) -> f64 {
-        match self.plan.value {
+        match self.measure() {
             Measure::One => 1.0,
-            Measure::Duration => duration_ns as f64 / self.divisor,
+            _ => duration_ns as f64 / self.divisor,
         }
     }
 
     /// The sum of all observations of a series, in the metric's unit.
     pub fn sum(&self, series: &Series) -> f64 {
-        match self.plan.value {
+        match self.measure() {
             Measure::One => series.count as f64,
-            Measure::Duration => series.sum_ns as f64 / self.divisor,
+            _ => series.sum_ns as f64 / self.divisor,
         }
     }
 
