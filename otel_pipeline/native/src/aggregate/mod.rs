@@ -11,6 +11,7 @@ pub mod plan;
 pub mod select;
 pub mod series;
 pub mod traces;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::select::SelectorSpec;
+use super::usage::rules::UsagePlan;
 use crate::enrich::value::DomainSpec;
 
 /// What the JSON text of a plan says.
@@ -28,7 +29,7 @@ pub struct Plan {
     pub series_expiration_ns: u64,
     /// Tokens and cost, each request once.
     #[serde(default)]
-    pub usage: Option<serde_json::Value>,
+    pub usage: Option<UsagePlan>,
 }
 
 pub const MAX_EXEMPLAR_ATTRIBUTES: usize = 2;
@@ -117,8 +118,8 @@ pub enum Source {
     Usage,
 }
 
-/// What is looked at, one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What is looked at, one by one; for usage the earlier one is preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
     Span,

@@ -1,0 +1,77 @@
+//! Tokens and cost of model requests, counted once however many spans, log records and data points tell them.
+//!
+//! **One request, one fact.** What names a request by its id is merged, from whatever signal it comes: each number and
+//! each label is taken from the telling that knows most (more kinds of tokens, then span before log record, then the
+//! earlier one), and what that one lacks from the next. The order of arrival makes no difference. A request is counted
+//! `decision_wait` after it was first told, and not before every span and log record that told it has its labels; what
+//! tells it in the `max_wait` after that is a duplicate and ignored.
+//!
+//! **One source for a session.** A session may tell its usage by requests, by spans or log records without an id, and by
+//! data points, all at once. Requests known by id go before the rest, spans before log records, data points come last.
+//! The choice is made when the first usage of the session is due, among all that the session has shown until then,
+//! and kept until it was idle for `max_wait`; the other sources are superseded. A session that names no id shares all of
+//! this with the rest of its sender, which is its resource without what only describes the machine and the process.
+//!
+//! **Disjoint kinds.** Where a sender counts one kind inside another (cached tokens inside the input, reasoning inside
+//! the output), the inner is taken off the outer before anything is counted or priced.
+//!
+//! **Cost.** What the sender tells; else the price list, for the model, at the time of the request. Without a price the
+//! cost is missing: counted by model, never zero. Data points tell the cost of a session as a whole: where one of them
+//! does, none of its tokens are priced.
+//!
+//! Limits: a sender that samples its spans, or its log records, tells less usage than there was, even where its data
+//! points tell all of it. And a restart forgets what was counted.
+#![forbid(unsafe_code)]
+
+pub mod ledger;
+pub mod prices;
+pub mod rules;
+pub mod sessions;
+
+use serde::Deserialize;
+
+use super::plan::Item;
+
+/// Kinds of tokens; no token is of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Input,
+    Output,
+    CacheRead,
+    CacheCreation,
+    Reasoning,
+}
+
+/// In the order of `Kind`.
+pub const KIND_NAMES: [&str; 5] = [
+    "input",
+    "output",
+    "cache_read",
+    "cache_creation",
+    "reasoning",
+];
+
+/// Numbers of tokens in the order of `Kind`.
+pub type Tokens = [f64; KIND_NAMES.len()];
+
+/// Whose usage it is, by hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose {
+    pub session: Option<u64>,
+    pub sender: u64,
+}
+
+/// What one item tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Usage {
+    /// Hash of the request's id. Data points have none.
+    pub request: Option<u128>,
+    pub whose: Whose,
+    pub item: Item,
+    /// None where the item does not tell. Of data points what it adds, which for an outer kind can be negative.
+    pub tokens: [Option<f64>; KIND_NAMES.len()],
+    pub cost_usd: Option<f64>,
+    /// Unix time; `u64::MAX` where it is not known.
+    pub time_ns: u64,
+}

@@ -1,0 +1,367 @@
+//! What one item tells of usage, by the rules of its sender.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use serde::Deserialize;
+
+use super::prices::PriceSpec;
+use super::{KIND_NAMES, Kind, Usage, Whose};
+use crate::aggregate::hash::Seeded;
+use crate::aggregate::keys::{Keys, Seen};
+use crate::aggregate::plan::Item;
+use crate::aggregate::select::{Candidate, Selection, SelectorSpec, members};
+use crate::otlp::{AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, scope};
+
+/// The part of a plan that is about usage; `_native.pyi` documents it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsagePlan {
+    pub rules: Vec<RuleSpec>,
+    #[serde(default)]
+    pub prices: Vec<PriceSpec>,
+    /// Attribute with the model, as prices name it.
+    pub model: String,
+    /// Attribute that takes the kind of tokens.
+    pub token_type: String,
+}
+
+/// How one kind of item tells usage.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    pub item: Item,
+    #[serde(default)]
+    selector: SelectorSpec,
+    /// Keys of the request's id, and of the session's, in order of preference; here, in scope or resource.
+    #[serde(default)]
+    request: Vec<String>,
+    #[serde(default)]
+    session: Vec<String>,
+    /// Keys of numbers on a span or log record.
+    #[serde(default)]
+    tokens: BTreeMap<Kind, Vec<String>>,
+    #[serde(default)]
+    cost_usd: Vec<String>,
+    /// Kinds that this sender counts inside another.
+    #[serde(default)]
+    inside: BTreeMap<Kind, Kind>,
+    /// What the value of a data point is.
+    #[serde(default)]
+    value: Option<ValueSpec>,
+    #[serde(default)]
+    kind: Option<KindSpec>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ValueSpec {
+    Tokens,
+    Cost,
+}
+
+/// The kind that a data point's value is: always the same one, or by an attribute. A value that the map does not have
+/// is no kind (a total, say).
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum KindSpec {
+    Always(Kind),
+    By {
+        attribute: String,
+        map: Vec<(String, Kind)>,
+    },
+}
+
+/// A key by its number among the watched ones, and its text for scope and resource.
+type WatchedKey = (u32, Box<[u8]>);
+
+struct Rule {
+    request: Vec<WatchedKey>,
+    session: Vec<WatchedKey>,
+    tokens: Vec<(Kind, Vec<u32>)>,
+    cost_usd: Vec<u32>,
+    inside: Vec<(Kind, Kind)>,
+    value: Value,
+}
+
+/// What the value of a data point is.
+enum Value {
+    Nothing,
+    Cost,
+    Tokens(Kind),
+    TokensBy(u32, Vec<(String, Kind)>),
+}
+
+/// The rules for one kind of item.
+pub struct UsageRules {
+    item: Item,
+    selection: Selection,
+    rules: Vec<Rule>,
+    /// Hash of the sender at hand, once somebody asked.
+    sender: Option<u64>,
+}
+
+/// What describes the machine and the process, and may differ between the signals of one sender.
+const NOT_THE_SENDER: [&[u8]; 4] = [b"host.", b"os.", b"process.", b"telemetry."];
+
+/// Larger numbers are no count of tokens: doubles no longer tell whole ones apart.
+const MOST: f64 = 9_007_199_254_740_992.0;
+
+impl UsageRules {
+    /// The rules among `specs` that are for items of one kind; `keys` are those of its attributes. The error names the
+    /// rule by its place.
+    pub fn new(item: Item, specs: Vec<RuleSpec>, keys: &mut Keys) -> Result<Self, String> {
+        let (mut selection, mut rules) = (Selection::default(), Vec::new());
+        for (at, spec) in specs.into_iter().enumerate() {
+            if spec.item == item {
+                let (selector, rule) = Rule::new(spec, keys);
+                let added = selection.add(selector, keys);
+                added.map_err(|problem| format!("usage rule {at}: {problem}"))?;
+                rules.push(rule);
+            }
+        }
+        Ok(Self {
+            item,
+            selection,
+            rules,
+            sender: None,
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Looks at a new resource or scope; to be called before the items below it are read.
+    pub fn enter(&mut self, context: &Context<'_>) {
+        self.selection.enter(context);
+        if context.new_resource {
+            self.sender = None;
+        }
+    }
+
+    /// Whether a data point may tell usage, so that its increase must be known.
+    pub fn selects(&self, candidate: &Candidate<'_, '_>) -> bool {
+        !self.is_empty() && self.selection.select(candidate) != 0
+    }
+
+    /// What a span or log record tells, by the first rule that finds a number in it. Numbers that are none are
+    /// `refused` and counted there.
+    pub fn read(
+        &mut self,
+        candidate: &Candidate<'_, '_>,
+        context: &Context<'_>,
+        time_ns: u64,
+        refused: &mut u64,
+    ) -> Option<Usage> {
+        let selected = self.selected(candidate)?;
+        members(selected).find_map(|at| {
+            let rule = &self.rules[at];
+            let tokens = rule.tokens(candidate.seen, refused);
+            let cost_usd = first(candidate.seen, &rule.cost_usd, refused);
+            let told = cost_usd.is_some() || tokens.iter().any(Option::is_some);
+            told.then(|| Usage {
+                request: identity(&rule.request, candidate.seen, context).map(request_hash),
+                whose: whose(&mut self.sender, rule, candidate.seen, context),
+                item: self.item,
+                tokens,
+                cost_usd,
+                time_ns: known_time(time_ns),
+            })
+        })
+    }
+
+    /// What a data point tells that adds `value` to its stream.
+    pub fn read_point(
+        &mut self,
+        candidate: &Candidate<'_, '_>,
+        context: &Context<'_>,
+        time_ns: u64,
+        value: f64,
+        refused: &mut u64,
+    ) -> Option<Usage> {
+        let selected = self.selected(candidate)?;
+        members(selected).find_map(|at| {
+            let rule = &self.rules[at];
+            let (tokens, cost_usd) = rule.point(candidate.seen, value)?;
+            if !is_amount(value) {
+                *refused += 1;
+                return None;
+            }
+            Some(Usage {
+                request: None,
+                whose: whose(&mut self.sender, rule, candidate.seen, context),
+                item: Item::Point,
+                tokens,
+                cost_usd,
+                time_ns: known_time(time_ns),
+            })
+        })
+    }
+
+    #[inline]
+    fn selected(&self, candidate: &Candidate<'_, '_>) -> Option<u128> {
+        let selected = self.selection.select(candidate);
+        (selected != 0).then_some(selected)
+    }
+}
+
+type MaybeTokens = [Option<f64>; KIND_NAMES.len()];
+
+impl Rule {
+    fn new(spec: RuleSpec, keys: &mut Keys) -> (SelectorSpec, Self) {
+        let mut watched = |names: Vec<String>| -> Vec<WatchedKey> {
+            let names = names.into_iter();
+            names
+                .map(|name| (keys.watch(&name), name.into_bytes().into()))
+                .collect()
+        };
+        let request = watched(spec.request);
+        let session = watched(spec.session);
+        let mut numbers = |names| watched(names).into_iter().map(|(key, _)| key).collect();
+        let tokens = spec.tokens.into_iter();
+        let rule = Self {
+            request,
+            session,
+            tokens: tokens.map(|(kind, names)| (kind, numbers(names))).collect(),
+            cost_usd: numbers(spec.cost_usd),
+            inside: spec.inside.into_iter().collect(),
+            value: match (spec.value, spec.kind) {
+                (Some(ValueSpec::Cost), _) => Value::Cost,
+                (_, Some(KindSpec::Always(kind))) => Value::Tokens(kind),
+                (_, Some(KindSpec::By { attribute, map })) => {
+                    Value::TokensBy(keys.watch(&attribute), map)
+                }
+                _ => Value::Nothing,
+            },
+        };
+        (spec.selector, rule)
+    }
+
+    fn tokens(&self, seen: &Seen<'_>, refused: &mut u64) -> MaybeTokens {
+        let mut tokens = MaybeTokens::default();
+        for (kind, keys) in &self.tokens {
+            tokens[*kind as usize] = first(seen, keys, refused);
+        }
+        let told = tokens;
+        for (inner, outer) in &self.inside {
+            let pair = told[*inner as usize].zip(tokens[*outer as usize]);
+            if let Some((inner, whole)) = pair {
+                tokens[*outer as usize] = Some((whole - inner).max(0.0));
+            }
+        }
+        tokens
+    }
+
+    /// Tokens and cost of a data point; None where it tells neither.
+    fn point(&self, seen: &Seen<'_>, value: f64) -> Option<(MaybeTokens, Option<f64>)> {
+        let kind = match &self.value {
+            Value::Nothing => return None,
+            Value::Cost => return Some((MaybeTokens::default(), Some(value))),
+            Value::Tokens(kind) => *kind,
+            Value::TokensBy(key, map) => {
+                let AnyValue::Str(text) = seen.get(*key)? else {
+                    return None;
+                };
+                map.iter().find(|(name, _)| name == text)?.1
+            }
+        };
+        let mut tokens = MaybeTokens::default();
+        for (_, outer) in self.inside.iter().filter(|(inner, _)| *inner == kind) {
+            tokens[*outer as usize] = Some(-value);
+        }
+        tokens[kind as usize] = Some(value);
+        Some((tokens, None))
+    }
+}
+
+/// The number under the first key that is there.
+fn first(seen: &Seen<'_>, keys: &[u32], refused: &mut u64) -> Option<f64> {
+    let value = keys.iter().find_map(|key| seen.get(*key))?;
+    let number = match value {
+        AnyValue::Empty | AnyValue::Str("") => return None,
+        AnyValue::Int(number) => Some(number as f64),
+        AnyValue::Double(number) => Some(number),
+        AnyValue::Str(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let amount = number.filter(|number| is_amount(*number));
+    *refused += u64::from(amount.is_none());
+    amount
+}
+
+/// False for NaN, too.
+fn is_amount(number: f64) -> bool {
+    (0.0..=MOST).contains(&number)
+}
+
+fn known_time(time_ns: u64) -> u64 {
+    match time_ns {
+        0 => u64::MAX,
+        time_ns => time_ns,
+    }
+}
+
+/// The first identity under one of `keys`: of the item, else of its scope, else of its resource.
+fn identity<'a>(
+    keys: &[WatchedKey],
+    seen: &Seen<'a>,
+    context: &Context<'a>,
+) -> Option<AnyValue<'a>> {
+    let mut here = keys.iter().filter_map(|(key, _)| seen.get(*key));
+    here.find(is_identity).or_else(|| {
+        let scope = around(keys, context.scope, scope::ATTRIBUTES);
+        scope.or_else(|| around(keys, context.resource, RESOURCE_ATTRIBUTES))
+    })
+}
+
+fn around<'a>(keys: &[WatchedKey], message: &'a [u8], number: u32) -> Option<AnyValue<'a>> {
+    keys.iter().find_map(|(_, name)| {
+        let mut named = attributes(message, number).filter(|(key, _)| *key == &**name);
+        named
+            .next()
+            .map(|(_, value)| AnyValue::parse(value))
+            .filter(is_identity)
+    })
+}
+
+fn is_identity(value: &AnyValue<'_>) -> bool {
+    match value {
+        AnyValue::Str(text) => !text.is_empty(),
+        AnyValue::Int(_) => true,
+        _ => false,
+    }
+}
+
+fn whose(sender: &mut Option<u64>, rule: &Rule, seen: &Seen<'_>, context: &Context<'_>) -> Whose {
+    let session = identity(&rule.session, seen, context);
+    Whose {
+        session: session.map(|value| hash("session", value)),
+        sender: *sender.get_or_insert_with(|| sender_hash(context.resource)),
+    }
+}
+
+fn request_hash(id: AnyValue<'_>) -> u128 {
+    u128::from(hash("request", id)) << 64 | u128::from(hash("again", id))
+}
+
+fn hash(domain: &str, value: AnyValue<'_>) -> u64 {
+    let mut hasher = Seeded::default().build_hasher();
+    domain.hash(&mut hasher);
+    match value {
+        AnyValue::Str(text) => text.hash(&mut hasher),
+        AnyValue::Int(number) => number.to_string().hash(&mut hasher),
+        _ => {}
+    }
+    hasher.finish()
+}
+
+/// The same for every order of the attributes.
+fn sender_hash(resource: &[u8]) -> u64 {
+    let describes_sender = |key: &[u8]| !NOT_THE_SENDER.iter().any(|part| key.starts_with(part));
+    attributes(resource, RESOURCE_ATTRIBUTES)
+        .filter(|(key, _)| describes_sender(key))
+        .map(|attribute| Seeded::default().hash_one(attribute))
+        .fold(0, u64::wrapping_add)
+}

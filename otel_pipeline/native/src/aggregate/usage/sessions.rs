@@ -1,0 +1,175 @@
+//! Which source each session's usage is counted from; remembered while the session is in use.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+
+use super::Whose;
+use crate::aggregate::hash::HashMap;
+use crate::aggregate::plan::Item;
+
+/// What tells usage: sets of kinds of items, those with ids of requests and those without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sources {
+    identified: u8,
+    others: u8,
+}
+
+impl Sources {
+    pub fn of(item: Item, identified: bool) -> Self {
+        let bit = 1 << item as u8;
+        match identified {
+            true => Self {
+                identified: bit,
+                others: 0,
+            },
+            false => Self {
+                identified: 0,
+                others: bit,
+            },
+        }
+    }
+
+    pub fn add(&mut self, more: Self) {
+        self.identified |= more.identified;
+        self.others |= more.others;
+    }
+
+    fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The items that usage without ids is taken from: the first kind, of those with ids where there are any.
+    fn first(self) -> u8 {
+        let items = match self.identified {
+            0 => self.others,
+            identified => identified,
+        };
+        items & items.wrapping_neg()
+    }
+
+    /// Whether `these` sources may count beside what was counted: an identified request beside others, or where items
+    /// that told it were chosen; all else only from the kind of item that was chosen.
+    fn admits(self, these: Self) -> bool {
+        match these.identified {
+            0 => these.others & self.first() != 0,
+            identified => self.identified != 0 || self.others & identified != 0,
+        }
+    }
+}
+
+/// What is known of the cost of a session whose data points are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PointCost {
+    #[default]
+    Untold,
+    /// Data points tell it.
+    Told,
+    /// It was priced by the list before a data point told it.
+    Listed,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Session {
+    seen: Sources,
+    counted: Sources,
+    cost: PointCost,
+    used_ns: u64,
+}
+
+/// Sessions by hash; a sender has an entry for what it tells without a session, and one for all that it tells.
+#[derive(Default)]
+pub struct Sessions {
+    known: HashMap<u64, Session>,
+    /// Every known session once, about in the order of last use.
+    idle: VecDeque<(u64, u64)>,
+}
+
+impl Whose {
+    fn sessionless(self) -> u64 {
+        self.sender.rotate_left(1) ^ 1
+    }
+
+    fn anything(self) -> u64 {
+        self.sender.rotate_left(1) ^ 2
+    }
+
+    /// The entry of this session itself.
+    pub fn own(self) -> u64 {
+        self.session.unwrap_or(self.sessionless())
+    }
+
+    /// The entries that its usage is noted in.
+    fn tells(self) -> [u64; 2] {
+        [self.own(), self.anything()]
+    }
+
+    /// The entries whose usage may be the same as its own.
+    fn minds(self) -> [u64; 2] {
+        match self.session {
+            Some(session) => [session, self.sessionless()],
+            None => [self.anything(); 2],
+        }
+    }
+}
+
+impl Sessions {
+    pub fn see(&mut self, whose: Whose, sources: Sources, now_ns: u64) {
+        for key in whose.tells() {
+            self.session(key, now_ns).seen.add(sources);
+        }
+    }
+
+    /// Whether what `sources` tell is to be counted; if so, the session keeps to them.
+    pub fn choose(&mut self, whose: Whose, sources: Sources, now_ns: u64) -> bool {
+        let (mut seen, mut counted) = (sources, Sources::default());
+        for session in whose.minds().iter().filter_map(|key| self.known.get(key)) {
+            seen.add(session.seen);
+            counted.add(session.counted);
+        }
+        let is_chosen = match counted.is_empty() {
+            true => sources.identified != 0 || seen.admits(sources),
+            false => counted.admits(sources),
+        };
+        if is_chosen {
+            for key in whose.tells() {
+                self.session(key, now_ns).counted.add(sources);
+            }
+        }
+        is_chosen
+    }
+
+    /// What is known of the cost of the session's data points.
+    pub fn cost(&mut self, whose: Whose, now_ns: u64) -> &mut PointCost {
+        &mut self.session(whose.own(), now_ns).cost
+    }
+
+    fn session(&mut self, key: u64, now_ns: u64) -> &mut Session {
+        let idle = &mut self.idle;
+        let session = self.known.entry(key).or_insert_with(|| {
+            idle.push_back((now_ns, key));
+            Session::default()
+        });
+        session.used_ns = now_ns;
+        session
+    }
+
+    /// Forgets sessions last used before `before_ns`, and the oldest above `most`; how many of the latter.
+    pub fn forget(&mut self, before_ns: u64, most: usize) -> u64 {
+        let mut forgotten = 0;
+        while let Some((noted_ns, key)) = self.idle.front().copied() {
+            let is_over = self.known.len() > most;
+            if noted_ns >= before_ns && !is_over {
+                break;
+            }
+            self.idle.pop_front();
+            let used_ns = self.known.get(&key).map_or(0, |session| session.used_ns);
+            if used_ns > noted_ns && used_ns >= before_ns {
+                self.idle.push_back((used_ns, key));
+            } else {
+                self.known.remove(&key);
+                forgotten += u64::from(used_ns >= before_ns);
+            }
+        }
+        forgotten
+    }
+}
