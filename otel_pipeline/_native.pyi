@@ -205,6 +205,12 @@ class SpanAggregator:
 
 # --- prometheus/
 
+def prometheus_name(name: str, unit: str, instrument: str) -> str:
+    """The name under which a metric is scraped: `sdlc.stage.runs` in `{run}`, a counter, is `sdlc_stage_runs_total`.
+
+    `instrument` is counter, updowncounter, gauge or histogram. Empty where `name` has no legal character.
+    """
+
 class Ingested:
     """What became of the data points of one batch; `kept` and the sum of `dropped` are all of them."""
 

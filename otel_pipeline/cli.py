@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from otel_pipeline import __version__
 from otel_pipeline.errors import ProblemsError
+from otel_pipeline.semconv_commands import add_commands
 
 if TYPE_CHECKING:
     from otel_pipeline.config.check import Checked, Classes
 
 __all__ = ["main"]
+
+Command = Callable[[argparse.Namespace], int]
 
 _FILES_HELP = (
     "configuration file; may be repeated, later files are laid over earlier ones; shipped:NAME is a file that comes "
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None, *, components: "Classes | None"
     Returns 0, or 1 for problems, which it prints to standard error. Wrong arguments exit with 2.
     """
     parsed = _parser().parse_args(arguments, argparse.Namespace(classes=components))
-    command: Callable[[argparse.Namespace], int] = parsed.command
+    command: Command = parsed.command
     try:
         return command(parsed)
     except ProblemsError as error:
@@ -46,14 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="otel-pipeline",
         description="An OpenTelemetry gateway for software that AI agents deliver.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add = _adder(parser)
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
-        added.set_defaults(command=command)
-        return added
-
-    def add_configured(name: str, command: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    def add_configured(name: str, command: Command, help: str) -> argparse.ArgumentParser:
         added = add(name, command, help)
         added.add_argument("--config", metavar="FILE", action="append", default=[], help=_FILES_HELP)
         set_help = "sets one option over the files, such as processors.memory_limiter.limit_mib=512; may be repeated"
@@ -68,8 +66,22 @@ def _parser() -> argparse.ArgumentParser:
     printed.add_argument("--defaults", action="store_true", help="also print options that the files leave out")
     demo = add_configured("demo", _demo, "run the gateway, send it a small delivery and show what came out")
     demo.add_argument("--once", action="store_true", help="stop after showing; exit 1 if it is not what was sent")
+    semconv = add("semconv", _version, "check, explain and print the semantic-convention files")
+    add_commands(_adder(semconv))
     add("version", _version, "print the version")
     return parser
+
+
+def _adder(parser: argparse.ArgumentParser) -> Callable[[str, Command, str], argparse.ArgumentParser]:
+    """What adds a command to `parser`: by name, function and help."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+        added.set_defaults(command=command)
+        return added
+
+    return add
 
 
 def _files(parsed: argparse.Namespace) -> list[Path]:

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("service",),
     ("ui",),
-    ("demo",),
+    ("demo", "semconv_commands"),
     ("cli",),
     ("__main__",),
 )

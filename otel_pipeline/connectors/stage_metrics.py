@@ -74,21 +74,15 @@ class StageMetrics(Connector):
 
 def plan(registry: semconv.Registry, config: StageMetricsConfig) -> dict[str, Any]:
     """The plan for the native aggregator (`_native.pyi`): the registry's metrics, bound late."""
-    inherited = {key: canonical for key, canonical in _canonical(registry).items() if canonical.inherit}
-    unlabelled = [key for key, canonical in inherited.items() if canonical.label is None]
+    derived = semconv.metric_plan(registry)
+    of_spans = {name for name, metric in registry.metrics.items() if _is_of_spans(metric)}
     return {
-        "metrics": [_metric(metric) for metric in registry.metrics.values()],
-        "exemplar_attributes": [{"name": key, "from": {"attributes": [key]}} for key in unlabelled[:2]],
+        "metrics": [metric for metric in derived["metrics"] if metric["name"] in of_spans],
+        "exemplar_attributes": derived["exemplar_attributes"],
         "cardinality_limit": config.aggregation_cardinality_limit,
         "series_expiration_ns": nanoseconds(config.series_expiration),
         "late_binding": {
-            "stage": "sdlc.stage.name",
-            "model": "sdlc.model.name",
-            "outcome": "sdlc.outcome",
-            "stage_run": "sdlc.stage.run",
-            "inherited": list(inherited),
-            "success": "success",
-            "failure": "failure",
+            **semconv.late_binding_plan(registry),
             "decision_wait_ns": nanoseconds(config.decision_wait),
             "max_wait_ns": nanoseconds(config.max_wait),
             "max_spans": config.max_spans,
@@ -96,21 +90,15 @@ def plan(registry: semconv.Registry, config: StageMetricsConfig) -> dict[str, An
     }
 
 
-def _canonical(registry: semconv.Registry) -> dict[str, semconv.Canonical]:
-    return {key: attribute.canonical for key, attribute in registry.attributes.items() if attribute.canonical}
-
-
-def _metric(metric: semconv.Metric) -> dict[str, Any]:
-    return {
-        "name": metric.name,
-        "description": metric.brief,
-        "unit": metric.unit,
-        "instrument": metric.instrument,
-        "derivations": [{"source": metric.source, "value": metric.value}],
-        "buckets": metric.buckets,
-        "labels": [
-            {"name": label.name, "from": {"attributes": [label.attribute]}, "default": label.default}
-            for label in metric.labels
-        ],
-        "max_exemplars": len(metric.buckets) + 1 if metric.exemplars else 0,
-    }
+def _is_of_spans(metric: semconv.Metric) -> bool:
+    """Whether it is made of spans alone, all of one source."""
+    derivations = metric.derivations
+    return (
+        metric.instrument in ("counter", "histogram")
+        and len(derivations) == 1
+        and derivations[0].source in ("stage_runs", "spans", "errors")
+        and derivations[0].match.is_empty
+        and not derivations[0].late
+        and not derivations[0].labels
+        and derivations[0].value in ("one", "duration")
+    )

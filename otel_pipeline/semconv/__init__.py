@@ -1,23 +1,29 @@
 """Loads, checks and resolves semantic-convention files, and compiles them to plans for native code.
 
 `load()` reads the shipped files and a user's directories into a `Registry`; `semconv/README.md` tells how to write
-them. `registry.metrics` are the metrics to derive, with labels, buckets and sources; `compile_plan` makes what the
-enrichment pass runs.
+them. `compile_plan` makes of it what the enrichment pass runs, `metric_plan` what the aggregator of the derived metrics
+runs.
 """
 
+from otel_pipeline.semconv.attributes import Attribute, Member
 from otel_pipeline.semconv.compile import compile_plan
+from otel_pipeline.semconv.derive import late_binding_plan, metric_plan
 from otel_pipeline.semconv.load import load, shipped_directory
-from otel_pipeline.semconv.registry import Attribute, Canonical, Label, Member, Metric, Registry, Rule
+from otel_pipeline.semconv.metrics import Derivation, Label, Metric
+from otel_pipeline.semconv.registry import Registry
+from otel_pipeline.semconv.rules import Rule
 
 __all__ = [
     "Attribute",
-    "Canonical",
+    "Derivation",
     "Label",
     "Member",
     "Metric",
     "Registry",
     "Rule",
     "compile_plan",
+    "late_binding_plan",
     "load",
+    "metric_plan",
     "shipped_directory",
 ]

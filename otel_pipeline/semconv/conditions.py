@@ -38,13 +38,15 @@ class ValueSource:
 
     value: Scalar | None = None
     attributes: tuple[str, ...] = ()
-    """Attributes of the span, the first that is there; of a canonical attribute the value resolved so far."""
+    """Attributes of the item, the first that is there; of a canonical attribute the value resolved so far."""
     resource: tuple[str, ...] = ()
     """The same, of the resource."""
+    anywhere: tuple[str, ...] = ()
+    """The same, of the item, else of its scope, else of its resource."""
     event: str | None = None
     """`attributes` are those of the last event of this name."""
     name: bool = False
-    """The name of the span."""
+    """The name of the span, log record or metric."""
     regex: str | None = None
     """Takes the first group (the whole match where it has none) instead of the whole text."""
     table: Mapping[str, Scalar] = field(default_factory=dict)
@@ -105,12 +107,12 @@ def parse_source(raw: Any) -> ValueSource | Scalar:
         return raw
     if not isinstance(raw, dict):
         raise ValueError(f"not a value: {raw!r} (text, number, true, false, or a mapping such as {{attribute: key}})")
-    known = {"value", "attribute", "resource", "event", "name", "regex", "map", "member", "override"}
+    known = {"value", "attribute", "resource", "anywhere", "event", "name", "regex", "map", "member", "override"}
     if unknown := set(raw) - known:
         raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}: one of {', '.join(sorted(known))}")
-    froms = [key for key in ("value", "attribute", "resource", "name") if key in raw]
+    froms = [key for key in ("value", "attribute", "resource", "anywhere", "name") if key in raw]
     if len(froms) != 1:
-        raise ValueError("needs exactly one of value, attribute, resource, name")
+        raise ValueError("needs exactly one of value, attribute, resource, anywhere, name")
     if "event" in raw and froms != ["attribute"]:
         raise ValueError("event goes with attribute")
     if "member" in raw and (froms != ["attribute"] or not isinstance(raw["attribute"], str) or "map" in raw):
@@ -119,6 +121,7 @@ def parse_source(raw: Any) -> ValueSource | Scalar:
         value=_typed(raw, "value", (str, bool, int), None),
         attributes=_keys(raw, "attribute"),
         resource=_keys(raw, "resource"),
+        anywhere=_keys(raw, "anywhere"),
         event=_typed(raw, "event", str, None),
         name=_typed(raw, "name", bool, False),
         regex=_checked_regex(raw["regex"]) if _typed(raw, "regex", str, None) is not None else None,

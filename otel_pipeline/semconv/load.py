@@ -6,15 +6,17 @@ Every problem of all files is told in one SemconvError.
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from otel_pipeline.errors import Problem, SemconvError
 from otel_pipeline.semconv import format as files
+from otel_pipeline.semconv.extend import extended, extends
+from otel_pipeline.semconv.references import NOTES
 from otel_pipeline.semconv.registry import Registry
 from otel_pipeline.semconv.resolve import resolve
 from otel_pipeline.semconv.source import Definition, Place, Source, read
@@ -35,29 +37,20 @@ class Definitions:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, section: str, name: str, new: Definition) -> None:
-        """Takes the entry in. The same name twice in one directory is a problem; in a later one it replaces."""
+        """Takes the entry in. The same name twice in one directory is a problem; in a later one it replaces, or adds to
+        what is there where it says `extend`."""
         entries = self.by_section.setdefault(section, {})
         old = entries.get(name)
-        if old is not None and old.layer == new.layer:
+        if extends(new.value):
+            if old is None:
+                self.problems.append(new.problem(f"extends {name!r}, which is not defined", "", *NOTES, "extend"))
+            else:
+                entries[name] = extended(old, new)
+        elif old is not None and old.layer == new.layer:
             where = f"first in {old.source.file}:{old.source.line(old.place)}"
             self.problems.append(new.problem(f"{name!r} is defined twice", where))
-            return
-        entries[name] = _extended(old, new) if old is not None and section == "attributes" else new
-
-
-def _extended(old: Definition, new: Definition) -> Definition:
-    """`new`; where it says `extend`, with the members and aliases of `old` after its own."""
-    notes, base = new.value.annotations.otel_pipeline, old.value.annotations.otel_pipeline
-    if notes is None or not notes.extend or base is None:
-        return new
-    kind = new.value.type
-    if isinstance(kind, files.EnumType) and isinstance(old.value.type, files.EnumType):
-        ids = {member.id for member in kind.members}
-        kept = tuple(member for member in old.value.type.members if member.id not in ids)
-        kind = files.EnumType(members=(*kind.members, *kept))
-    merged = base.model_copy(update={"aliases": (*notes.aliases, *base.aliases)})
-    annotations = files.AttributeAnnotations(otel_pipeline=merged)
-    return replace(new, value=old.value.model_copy(update={"type": kind, "annotations": annotations}))
+        else:
+            entries[name] = new
 
 
 def load(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Registry:
@@ -75,24 +68,36 @@ def _load_directory(directory: Path, layer: int, definitions: Definitions) -> No
     if not directory.is_dir():
         definitions.problems.append(Problem("", "is no directory", file=str(directory)))
         return
+    found: list[tuple[str, str, Definition]] = []
     for path in sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml") and p.name != "manifest.yaml"):
         source = read(path)
         definitions.problems.extend(source.problems)
         if source.value is None:
             continue
         try:
-            _collect(files.File.model_validate(source.value), source, layer, definitions)
+            found.extend(_entries(files.File.model_validate(source.value), source, layer))
         except ValidationError as error:
             definitions.problems.extend(_problems(error, source))
+    # What extends comes after what it may extend, in whatever file of the directory that is.
+    for section, name, entry in sorted(found, key=lambda one: extends(one[2].value)):
+        definitions.add(section, name, entry)
 
 
-_NAMES = {"attributes": "key", "attribute_groups": "id", "metrics": "name", "spans": "type", "entities": "type"}
+_NAMES = {
+    "attributes": "key",
+    "attribute_groups": "id",
+    "metrics": "name",
+    "spans": "type",
+    "events": "name",
+    "entities": "type",
+}
 
 
-def _collect(file: files.File, source: Source, layer: int, definitions: Definitions) -> None:
+def _entries(file: files.File, source: Source, layer: int) -> Iterator[tuple[str, str, Definition]]:
+    """Section, name and definition of everything in the file."""
     for section, name in _NAMES.items():
         for index, value in enumerate(getattr(file, section)):
-            definitions.add(section, getattr(value, name), Definition(value, source, (section, index), layer))
+            yield section, getattr(value, name), Definition(value, source, (section, index), layer)
 
 
 def _problems(error: ValidationError, source: Source) -> Iterator[Problem]:
@@ -130,22 +135,22 @@ def _place(loc: tuple[int | str, ...], value: Any) -> Place:
     return tuple(place)
 
 
-_BRANCHES = ("text", "str", "int", "bool")
+_BRANCHES = ("text", "mapping", "attribute", "metric", "str", "int", "bool")
 
 
 def _fields_at(place: Place) -> Iterable[str]:
-    """The keys that are allowed at `place`."""
+    """The keys that are allowed at `place`. A step that is no field is a key of a mapping of such models."""
     models: list[type[BaseModel]] = [files.File]
     for step in place:
-        if isinstance(step, str):
-            annotations = [model.model_fields[step].annotation for model in models if step in model.model_fields]
-            models = [found for annotation in annotations for found in _models(annotation)]
-    return [name for model in models for name in model.model_fields]
+        fields = [model.model_fields[step] for model in models if step in model.model_fields]
+        if fields:
+            models = [found for field in fields for found in _models(field.annotation)]
+    return [field.alias or name for model in models for name, field in model.model_fields.items()]
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif get_origin(annotation) in (Union, UnionType, tuple, list):
+    elif get_origin(annotation) in (Annotated, Union, UnionType, tuple, list, dict):
         for argument in get_args(annotation):
             yield from _models(argument)

@@ -12,8 +12,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from otel_pipeline.semconv import Attribute, Registry, Rule
+from otel_pipeline.semconv.attributes import fold
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
-from otel_pipeline.semconv.registry import Selector, fold
+from otel_pipeline.semconv.rules import Selector
 
 Given = dict[str, tuple[int, Scalar]]
 """Canonical attributes with rank (0 = a sender's attribute, n + 1 = rule n) and value."""
@@ -29,7 +30,7 @@ def enrich(request: ExportTraceServiceRequest, registry: Registry) -> tuple[Expo
     unresolved: Counter[Any] = Counter()
     for known in spans:
         for key, attribute in registry.canonical.items():
-            if attribute.canonical and attribute.canonical.expected and oracle.value(known, key) is None:
+            if attribute.expected and oracle.value(known, key) is None:
                 unresolved[known.sender, key] += 1
     for known in spans:
         oracle.write(known.span.attributes, known.values, known.around)
@@ -87,8 +88,7 @@ class _Oracle:
         return found
 
     def sent(self, attribute: Attribute, attributes: Sequence[KeyValue]) -> Scalar | None:
-        assert attribute.canonical
-        for key in (attribute.key, *attribute.canonical.aliases):
+        for key in (attribute.key, *attribute.aliases):
             for one in attributes:
                 if one.key == key and (value := admit(attribute, _scalar(one.value))) is not None:
                     return value
@@ -189,7 +189,7 @@ class _Oracle:
         circular = {index for index in range(len(spans)) if _is_circular(index, parents)}
         for index, known in enumerate(spans):
             for key, attribute in self.canonical.items():
-                if attribute.canonical and attribute.canonical.inherit and self.value(known, key) is None:
+                if attribute.inherit and self.value(known, key) is None:
                     at = None if index in circular else parents[index]
                     while at is not None and self.value(spans[at], key) is None:
                         at = None if at in circular else parents[at]
@@ -235,7 +235,7 @@ def _plain(given: Given) -> dict[str, Scalar]:
 def _level(rule: Rule) -> int:
     """0 where the resource decides, 1 where the scope does, 2 where the span does."""
     from_span = any(isinstance(one, ValueSource) and _needs_span(one) for one in rule.set.values())
-    if rule.match.needs_span or from_span:
+    if rule.match.needs_item or from_span:
         return 2
     return 1 if rule.match.needs_scope or (rule.sender and rule.sender.needs_scope) else 0
 
@@ -288,8 +288,6 @@ def matches_glob(glob: str, text: str) -> bool:
 
 def normalise(attribute: Attribute, value: Scalar) -> Scalar:
     """The one form of a value."""
-    notes = attribute.canonical
-    assert notes
     if attribute.type == "boolean":
         return value == "true" if isinstance(value, str) else value
     text = str(value)
@@ -299,9 +297,9 @@ def normalise(attribute: Attribute, value: Scalar) -> Scalar:
         close = [member for spelling, member in spellings if matches_glob(spelling, fold(text))]
         if exact or close:
             return (exact or close)[0]
-    if notes.low_cardinality and _is_low_cardinality(text, notes.low_cardinality == "name"):
+    if attribute.low_cardinality and _is_low_cardinality(text, attribute.low_cardinality == "name"):
         return value
-    return value if notes.other is None else notes.other
+    return value if attribute.other is None else attribute.other
 
 
 def _is_low_cardinality(text: str, name: bool) -> bool:

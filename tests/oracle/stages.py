@@ -133,9 +133,9 @@ def cycle_of(node: Node) -> list[Node]:
 
 
 def counts(metric: Metric, node: Node) -> bool:
-    if metric.source == "errors":
+    if metric.derivations[0].source == "errors":
         return node.failed and not any(child.failed for child in node.children)
-    return node.is_run == (metric.source == "stage_runs")
+    return node.is_run == (metric.derivations[0].source == "stage_runs")
 
 
 def add(found: Points, metric: Metric, node: Node) -> None:

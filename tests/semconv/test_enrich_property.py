@@ -22,7 +22,7 @@ KEYS = sorted(
     {"service.name", "repo", "result", "code", "tier", "gen_ai.operation.name", "decision", "error_class", "other"}
     | {"exception.type", "http.response.status_code", "span.type"}
     | set(REGISTRY.canonical)
-    | {alias for one in REGISTRY.canonical.values() if one.canonical for alias in one.canonical.aliases}
+    | {alias for one in REGISTRY.canonical.values() for alias in one.aliases}
 )
 TEXTS = st.sampled_from(
     [

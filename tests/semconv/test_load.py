@@ -63,7 +63,7 @@ def test_shipped_stages_are_in_order_of_delivery() -> None:
 def test_stage_metrics(name: str, instrument: str, source: str, labels: str) -> None:
     """The derived metrics have the labels of the catalogue, in its order."""
     metric = load().metrics[name]
-    assert (metric.instrument, metric.source) == (instrument, source)
+    assert (metric.instrument, [one.source for one in metric.derivations]) == (instrument, [source])
     assert " ".join(label.name for label in metric.labels) == labels
     assert bool(metric.buckets) == (instrument == "histogram")
 
@@ -85,13 +85,13 @@ attributes:
     type: {members: [{id: build}, {id: ship}]}
     brief: Our stages.
     stability: development
-    annotations: {otel_pipeline: {label: stage, aliases: [phase], inherit: true}}
+    annotations: {otel_pipeline: {canonical: true, label: stage, aliases: [phase], inherit: true}}
 """,
     )
     stage = registry.attributes["sdlc.stage.name"]
     assert [member.value for member in stage.members] == ["build", "ship"]
     assert stage.canonical
-    assert stage.canonical.aliases == ("phase",)
+    assert stage.aliases == ("phase",)
     compile_plan(registry)
 
 
@@ -108,8 +108,8 @@ attributes:
     annotations: {otel_pipeline: {extend: true, aliases: [acme.product]}}
 """,
     )
-    project = registry.attributes["sdlc.project.id"].canonical
-    assert project
+    project = registry.attributes["sdlc.project.id"]
+    assert project.canonical
     assert project.aliases[:2] == ("acme.product", "project.id")
     assert project.label == "project_id"
 
@@ -210,7 +210,7 @@ METRIC = """metrics:
     brief: x
     stability: development
     attributes: [{{ref: {ref}}}]
-    annotations: {{otel_pipeline: {{source: spans, value: duration{more}}}}}
+    annotations: {{otel_pipeline: {{derive: [{{source: spans, value: duration}}]{more}}}}}
 """
 
 
@@ -218,11 +218,11 @@ METRIC = """metrics:
     ("instrument", "unit", "ref", "more", "expected"),
     [
         ("histogram", "s", "sdlc.stage.name", "", "every derived histogram needs them"),
-        ("histogram", "ms", "sdlc.stage.name", ", buckets: [1]", "a duration is in s, not 'ms'"),
+        ("histogram", "By", "sdlc.stage.name", ", buckets: [1]", "a duration is in ns, us, ms, s, min, h, not 'By'"),
         ("histogram", "s", "sdlc.stage.name", ", buckets: [2, 1]", "buckets must ascend"),
         ("histogram", "s", "sdlc.stage.nam", ", buckets: [1]", "did you mean 'sdlc.stage.name'?"),
         ("histogram", "s", "sdlc.requirement.id", ", buckets: [1]", "'sdlc.requirement.id' is no label"),
-        ("gauge", "s", "sdlc.stage.name", "", "a derived metric cannot be a gauge"),
+        ("gauge", "s", "sdlc.stage.name", ", exemplars: true", "a gauge has no exemplars"),
     ],
 )
 def test_metric_problem(tmp_path: Path, instrument: str, unit: str, ref: str, more: str, expected: str) -> None:

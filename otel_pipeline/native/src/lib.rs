@@ -45,5 +45,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
     module.add_class::<prometheus::Ingested>()?;
     module.add_class::<prometheus::SeriesStore>()?;
+    module.add_function(wrap_pyfunction!(prometheus::prometheus_name, module)?)?;
     Ok(())
 }

@@ -21,7 +21,9 @@ use pyo3::types::PyBytes;
 
 use crate::batch::Batch;
 use crate::otlp::Signal;
+use names::Names;
 use render::Format;
+use series::Kind;
 use store::{Options, SCRAPERS, Store};
 
 /// What a line of a page may take, before any page was made.
@@ -154,4 +156,16 @@ impl SeriesStore {
             ("targets", stats.targets),
         ])
     }
+}
+
+/// The name under which a metric is scraped; empty where no legal character is left.
+#[pyfunction]
+pub fn prometheus_name(name: &str, unit: &str, instrument: &str) -> String {
+    let (kind, suffix) = match instrument {
+        "counter" => (Kind::Counter, "_total"),
+        "histogram" => (Kind::Histogram, ""),
+        _ => (Kind::Gauge, ""),
+    };
+    let family = Names::new("").metric(name, unit, kind);
+    family.map_or_else(String::new, |family| family.name + suffix)
 }

@@ -1,0 +1,344 @@
+"""What may stand under `annotations: otel_pipeline:` of an attribute, an enum member, a reference, a metric, a span, an
+event or an entity: the gateway's own additions to the registry format."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
+
+from otel_pipeline.options import Duration, Options
+from otel_pipeline.semconv.attributes import ContentKind, EntityKind
+from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource, parse_condition, parse_source
+from otel_pipeline.semconv.metrics import DerivationSource
+from otel_pipeline.semconv.rules import DEFAULT_SESSION, TokenKind
+
+__all__ = [
+    "AttributeNotes",
+    "DeriveNotes",
+    "Key",
+    "KindNotes",
+    "LabelKeys",
+    "LabelMetric",
+    "MatchNotes",
+    "MemberNotes",
+    "MetricNotes",
+    "Notes",
+    "ProjectNotes",
+    "RefNotes",
+    "RuleNotes",
+    "SpanKind",
+    "TokenPrices",
+    "UsageNotes",
+    "ValueKeys",
+]
+
+
+def _one_or_more(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Test = Annotated[Condition, PlainValidator(parse_condition)]
+Source = Annotated[ValueSource | Scalar, PlainValidator(parse_source)]
+Key = Annotated[str, Field(min_length=1)]
+OneOrMore = BeforeValidator(_one_or_more)
+Keys = Annotated[tuple[Key, ...], OneOrMore]
+LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
+Price = Annotated[float, Field(ge=0)]
+
+
+class Notes(Options):
+    """A group of keys in a file."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class TokenPrices(Notes):
+    """USD for a million tokens, by kind. A kind without a price makes the cost of a request unknown, not smaller."""
+
+    input: Price
+    output: Price
+    cache_read: Price | None = None
+    cache_creation: Price | None = None
+    reasoning: Price | None = None
+    """As `output` where it is left out."""
+
+
+class LongPromptPrices(TokenPrices):
+    """Prices of requests with a long prompt."""
+
+    input_tokens: Annotated[int, Field(gt=0)]
+    """The prompt (all input kinds together) is longer than this."""
+
+
+class PriceNotes(TokenPrices):
+    """Prices from one day on."""
+
+    valid_from: date = Field(alias="from")
+    """The first day, in UTC: 2025-09-29."""
+    above: LongPromptPrices | None = None
+
+
+class ModelNotes(Notes):
+    """On a member of `sdlc.model.name`."""
+
+    context_size: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that fit into one request."""
+    prices: tuple[PriceNotes, ...] = ()
+
+
+class StageNotes(Notes):
+    """On a member of `sdlc.stage.name`."""
+
+    role: Key | None = None
+    """The role agent that does the stage: `req_agent`."""
+    expected_duration: Duration | None = None
+    """What views compare runs with."""
+
+
+class ProjectNotes(Notes):
+    """On a member of `sdlc.project.id`: what belongs to the project. Globs are allowed except in patterns."""
+
+    name: str = ""
+    owner: str = ""
+    cost_centre: str = ""
+    repositories: tuple[Key, ...] = ()
+    """URLs of repositories, or their names."""
+    services: tuple[Key, ...] = ()
+    """`service.name`."""
+    namespaces: tuple[Key, ...] = ()
+    """`k8s.namespace.name`, or `service.namespace`."""
+    ticket_patterns: tuple[Key, ...] = ()
+    """Regular expressions that find a requirement in a branch, a change's title or a commit message; of a pattern with
+    a group, the group."""
+
+
+class MemberNotes(Notes):
+    """On a member of an enum."""
+
+    aliases: tuple[Key, ...] = ()
+    """Other ways to write the value. `*` and `?` make a glob; case, spaces, `-`, `.` and `/` do not count."""
+    properties: dict[str, str] = Field(default={})
+    """Further facts for rules to look up (`member:`): the provider of a model."""
+    model: ModelNotes | None = None
+    stage: StageNotes | None = None
+    project: ProjectNotes | None = None
+
+
+class IdentifiesNotes(Notes):
+    """What the attribute's value names."""
+
+    kind: EntityKind
+    within: Key | None = None
+    """The attribute that says where the name is unique: a branch's repository."""
+
+
+class AttributeNotes(Notes):
+    """On an attribute: who writes it, how it is found, how it becomes a label."""
+
+    canonical: bool = False
+    """The gateway itself writes it. Without, an attribute with a `label` is only read, for the metrics that use it."""
+    aliases: tuple[Key, ...] = ()
+    """Other attributes that are read for it, in order of preference."""
+    label: LabelName | None = None
+    """Name of the Prometheus label. Left out: never a label."""
+    default: str = "unknown"
+    """What metrics show where it is not known."""
+    buckets: dict[Key, Annotated[float, Field(allow_inf_nan=True)]] = Field(default={})
+    """Of a number that is a label: what the label shows, and up to which value (inclusive), ascending; `.inf` last."""
+    inherit: bool = False
+    """A span without a value takes that of its nearest ancestor. Canonical attributes only."""
+    expected: bool = False
+    """Items without it are counted, by sender. Canonical attributes only."""
+    other: Key | None = None
+    """Closes the list of values: whatever is no member (or not of `low_cardinality`) becomes this."""
+    low_cardinality: Literal["identifier", "name"] | None = None
+    """Only short texts of letters, digits and a few signs, with at most six digits; `name` allows spaces too."""
+    identifies: IdentifiesNotes | None = None
+    """The value names a thing that telemetry of other senders names too: journeys follow it."""
+    content: ContentKind | None = None
+    """The value is what people or models wrote, which privacy rules cover."""
+
+    extend: bool = False
+    """Adds members and aliases, before those of the shipped definition, which stays as it is."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "AttributeNotes":
+        if self.low_cardinality and self.other is None:
+            raise ValueError("low_cardinality needs other: the value that takes the place of what is not allowed")
+        if (self.inherit or self.expected) and not (self.canonical or self.extend):
+            raise ValueError("inherit and expected belong to canonical attributes: add canonical: true")
+        bounds = list(self.buckets.values())
+        if bounds != sorted(set(bounds)):
+            raise ValueError("the bounds of buckets must ascend")
+        return self
+
+
+class RefNotes(Notes):
+    """On a reference inside a metric: the label there, where it differs."""
+
+    label: LabelName | None = None
+    default: str | None = None
+
+
+class MatchNotes(Notes):
+    """Conditions on an item and what is around it; all must hold."""
+
+    resource: dict[Key, Test] = Field(default={})
+    """By attribute of the resource."""
+    scope_name: Test | None = None
+    scope_version: Test | None = None
+    scope_attributes: dict[Key, Test] = Field(default={})
+    name: Test | None = None
+    """Name of the span, log record or metric. Of a log record: the attribute `event.name`, else the field `event_name`,
+    else a body that is a text of at most 128 bytes."""
+    kind: Annotated[tuple[Literal["unspecified", SpanKind], ...], OneOrMore] = ()
+    status: Annotated[tuple[Literal["unset", "ok", "error"], ...], OneOrMore] = ()
+    event: Test | None = None
+    """Name of at least one event of the span."""
+    attributes: dict[Key, Test] = Field(default={})
+    """By attribute of the item; of a canonical attribute the value found so far."""
+
+
+class KindNotes(Notes):
+    """Where a data point says what kind of tokens it counts."""
+
+    attribute: Key
+    map: dict[str, TokenKind] = Field(default={})
+    """From the sender's words; left out: they are ours."""
+
+
+class UsageNotes(Notes):
+    """How an item tells the tokens and the cost of a model request."""
+
+    request: Keys = ()
+    """Attributes that identify the request, first that is there: telemetry of one request is counted once. Without:
+    every item is a request."""
+    session: Keys = DEFAULT_SESSION
+    """Attributes that say whose usage it is."""
+    tokens: dict[TokenKind, Keys] = Field(default={})
+    """Attributes with numbers of tokens."""
+    inside: dict[TokenKind, TokenKind] = Field(default={})
+    """This sender counts the first kind inside the second, too; it is subtracted there."""
+    cost_usd: Keys = ()
+    """Attributes with the cost in USD, where the sender tells it."""
+    kind: (
+        Annotated[
+            Annotated[TokenKind, Tag("text")] | Annotated[KindNotes, Tag("mapping")],
+            Discriminator(lambda value: "mapping" if isinstance(value, dict | KindNotes) else "text"),
+        ]
+        | None
+    ) = None
+    """Of a data point: which kind its value is, always or by an attribute."""
+    value: Literal["tokens", "cost"] | None = None
+    """Of a data point: what its value is."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "UsageNotes":
+        if not (self.tokens or self.cost_usd or self.value):
+            raise ValueError("usage needs tokens, cost_usd or value")
+        if self.value == "tokens" and self.kind is None:
+            raise ValueError("value: tokens needs kind: the kind of tokens, or the attribute that tells it")
+        return self
+
+
+class RuleNotes(Notes):
+    """On a span, an event, an entity, or a metric of a sender: how it is recognised, and what it then gets."""
+
+    match: MatchNotes = MatchNotes()
+    """For events and metrics, `name` is their own where it is left out."""
+    set: dict[Key, Source] = Field(default={})
+    """Canonical attributes."""
+    usage: UsageNotes | None = None
+    extend: bool = False
+    """Lays `set` and `usage` over the shipped rule of the same name; `match`, too, where it is given."""
+
+
+class ValueKeys(Notes):
+    """The number that an attribute holds."""
+
+    attribute: Keys
+
+
+class LabelKeys(Notes):
+    """A label's value, from other attributes than its own."""
+
+    attribute: Keys
+
+
+class LabelMetric(Notes):
+    """A label's value, from the value of another metric of the same resource."""
+
+    metric: Key
+
+
+class StatesNotes(Notes):
+    """One series for every value that a number stands for: 1 for the current one, 0 for the others."""
+
+    attribute: Key
+    """The label that tells the state."""
+    values: dict[float, str]
+
+
+class DeriveNotes(Notes):
+    """One way in which a metric is derived."""
+
+    source: DerivationSource
+    """What is looked at: stage_runs, errors (where they originate), spans (that are no stage runs), all_spans, events
+    (log records), points (data points of OTLP metrics), usage (tokens and cost of model requests), members (of an enum,
+    constant), journeys."""
+    match: MatchNotes = MatchNotes()
+    """Which of them. Without `name`, points are those of the metric's own name."""
+    value: (
+        Annotated[
+            Annotated[Literal["one", "duration", "point", "tokens", "cost"], Tag("text")]
+            | Annotated[ValueKeys, Tag("mapping")],
+            Discriminator(lambda value: "mapping" if isinstance(value, dict | ValueKeys) else "text"),
+        ]
+        | None
+    ) = None
+    """What is observed: 1, the duration, the point's value, tokens or cost, or the number in an attribute. Left out:
+    the value of points, 1 of everything else."""
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """The value is multiplied by this."""
+    states: StatesNotes | None = None
+    labels: dict[
+        Key,
+        Annotated[
+            Annotated[str, Tag("text")]
+            | Annotated[LabelKeys, Tag("attribute")]
+            | Annotated[LabelMetric, Tag("metric")],
+            Discriminator(
+                lambda value: (
+                    "metric"
+                    if isinstance(value, LabelMetric) or (isinstance(value, dict) and "metric" in value)
+                    else "attribute"
+                    if isinstance(value, dict | LabelKeys)
+                    else "text"
+                )
+            ),
+        ],
+    ] = Field(default={})
+    """By attribute of a label: where this source has it under another name, or a fixed text."""
+
+
+class MetricNotes(RuleNotes):
+    """On a metric: how the gateway derives it (`derive`), or what data points of a sender's metric get."""
+
+    derive: tuple[DeriveNotes, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram, in the metric's unit, ascending."""
+    exemplars: bool = False
+    """Observations carry trace and span id."""
+    extend: bool = False
+    """A derived metric: adds to `derive` and to the labels of the shipped one. Else as for rules."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "MetricNotes":
+        if list(self.buckets) != sorted(set(self.buckets)):
+            raise ValueError("buckets must ascend")
+        if self.derive and self.model_fields_set & {"match", "set", "usage"}:
+            raise ValueError("a derived metric cannot be a sender's too: match stands inside derive")
+        if not self.derive and not self.extend and self.model_fields_set & {"buckets", "exemplars"}:
+            raise ValueError("buckets and exemplars belong to derived metrics: add derive")
+        return self
