@@ -8,7 +8,7 @@ PermanentError. Batches are immutable, so fan-out hands the same batch to every 
 import importlib
 import logging
 import pkgutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "Component",
     "Connector",
     "Consumer",
+    "Document",
     "Exporter",
     "Extension",
     "Health",
@@ -32,6 +33,7 @@ __all__ = [
     "Options",
     "Processor",
     "Receiver",
+    "Served",
     "ServiceView",
     "Settings",
     "discover",
@@ -77,6 +79,32 @@ class Clock:
     """Unix nanoseconds, for stored and sent timestamps only."""
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Something that a component shows as JSON, to be read only."""
+
+    path: str
+    """Below `/api/` of the extension `web`: `semconv/findings`. Several components may have one of the same path."""
+    summary: str
+    """One sentence, for the description of the API."""
+    read: Callable[[], Any]
+    """What to show, for `json.dumps`. Called in a worker thread, whatever the component does at that time."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """JSON schema of what `read` gives; empty for anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A document and the component that it is from."""
+
+    kind: str
+    """`processor`."""
+    id: str
+    pipeline: str
+    """Only processors have one; else empty."""
+    document: Document
+
+
 class ServiceView(Protocol):
     """What an extension sees of the running gateway."""
 
@@ -85,6 +113,9 @@ class ServiceView(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Components, pipelines, item balance, versions and the last reload, for JSON."""
+
+    def documents(self) -> list[Served]:
+        """What components show at this moment; a reload may change it."""
 
 
 @dataclass(slots=True)
@@ -137,6 +168,10 @@ class Component:
 
     async def shutdown(self) -> None:
         """Flushes and closes."""
+
+    def documents(self) -> Sequence[Document]:
+        """What it shows to people and programs; the same for as long as it runs."""
+        return ()
 
     def stale(self) -> bool:
         """At reload, with the same options as before: whether what it was built from besides them (files) has changed.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from otel_pipeline.component import Clock, Health, Kind
+from otel_pipeline.component import Clock, Health, Kind, Served
 from otel_pipeline.config.model import Config
 from otel_pipeline.errors import ProblemsError, StartError
 from otel_pipeline.service import status
@@ -160,3 +160,7 @@ class Service:
             "reloads": self._reloads.describe(),
             "versions": status.versions(),
         }
+
+    def documents(self) -> list[Served]:
+        """What components show at this moment; a reload may change it."""
+        return status.documents(self.graph)

@@ -7,12 +7,12 @@ from platform import python_version
 from typing import Any
 
 import otel_pipeline
-from otel_pipeline.component import Health, Kind
+from otel_pipeline.component import Health, Kind, Served
 from otel_pipeline.service.graph import Graph
 from otel_pipeline.service.node import Node
 from otel_pipeline.telemetry import ComponentCounts
 
-__all__ = ["balance", "components", "pipelines", "time_text", "versions"]
+__all__ = ["balance", "components", "documents", "pipelines", "time_text", "versions"]
 
 _WORST_FIRST = (
     Health.PERMANENT_ERROR,
@@ -42,6 +42,15 @@ def components(graph: Graph) -> list[dict[str, str]]:
             "since": time_text(node.since_unix_ns),
         }
         for node in graph.nodes.values()
+    ]
+
+
+def documents(graph: Graph) -> list[Served]:
+    """What the components show."""
+    return [
+        Served(node.key.kind.singular, node.key.id, node.key.pipeline, document)
+        for node in graph.nodes.values()
+        for document in node.component.documents()
     ]
 
 

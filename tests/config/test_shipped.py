@@ -33,6 +33,7 @@ def test_the_default_names_its_components() -> None:
         "exporters::prometheus",
         "exporters::debug",
         "extensions::health_check",
+        "extensions::web",
     }
 
 
@@ -40,7 +41,7 @@ def test_the_default_listens_on_this_machine_only() -> None:
     """Nothing is open to the network until somebody asks for it."""
     tree, _ = load_tree([DEFAULT_FILE], (), {})
     endpoints = [str(leaf.value) for path, leaf in leaves(tree) if path[-1] == "endpoint"]
-    assert len(endpoints) == 4
+    assert len(endpoints) == 5
     assert {urlsplit(f"//{endpoint}").hostname for endpoint in endpoints} == {"127.0.0.1"}
 
 

@@ -19,7 +19,7 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
     def start(*files: str | Path, sets: tuple[str, ...] = QUICK, python: str = sys.executable) -> Gateway:
         gateway = Gateway(
             process=None,  # type: ignore[arg-type]
-            grpc=free_port(), http=free_port(), metrics=free_port(), health=free_port(),
+            grpc=free_port(), http=free_port(), metrics=free_port(), health=free_port(), web=free_port(),
             log=tmp_path / f"gateway-{len(started)}.log",
         )  # fmt: skip
         sets = (
@@ -27,6 +27,7 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             f"receivers.otlp.protocols.http.endpoint=127.0.0.1:{gateway.http}",
             f"exporters.prometheus.endpoint=127.0.0.1:{gateway.metrics}",
             f"extensions.health_check.endpoint=127.0.0.1:{gateway.health}",
+            f"extensions.web.endpoint=127.0.0.1:{gateway.web}",
             *sets,
         )
         command = [python, "-m", "otel_pipeline", "run"]

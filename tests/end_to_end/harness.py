@@ -78,6 +78,7 @@ class Gateway:
     http: int
     metrics: int
     health: int
+    web: int
     log: Path
 
     def status(self) -> dict[str, Any]:

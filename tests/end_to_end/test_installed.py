@@ -20,6 +20,7 @@ def demo(python: str, cwd: Path, *extra: str) -> "subprocess.CompletedProcess[st
         f"receivers.otlp.protocols.http.endpoint=127.0.0.1:{free_port()}",
         f"exporters.prometheus.endpoint=127.0.0.1:{free_port()}",
         f"extensions.health_check.endpoint=127.0.0.1:{free_port()}",
+        f"extensions.web.endpoint=127.0.0.1:{free_port()}",
         *extra,
     ]
     command = [python, "-m", "otel_pipeline", "demo", "--once", *(part for text in sets for part in ("--set", text))]
