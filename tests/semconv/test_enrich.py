@@ -83,7 +83,7 @@ def test_recorded_claude_code_spans_are_known() -> None:
     for span, known in spans:
         assert (known["sdlc.project.id"], known["sdlc.stage.name"]) == ("demo", "coding")
         assert known["sdlc.agent.name"] == "claude_code"
-        assert known["sdlc.operation.name"] in {"invoke_agent", "chat", "execute_tool", "tool.execution", "tool.wait"}
+        assert known["sdlc.operation.name"] in {"invoke_agent", "chat", "tool.call", "execute_tool", "tool.wait"}
         assert (known.get("sdlc.model.name") == "claude-sonnet-4-5") == (span.name == "claude_code.llm_request")
         assert known.get("sdlc.stage.run") == (None if span.name == "claude_code.interaction" else False)
 
