@@ -176,7 +176,7 @@ class SpanAggregator:
     - `exemplar_attributes`: up to two labels that exemplars carry.
     - `cardinality_limit`: series of one metric, that with `otel.metric.overflow` included; 0 = no limit.
     - `series_expiration_ns`: series untouched for so long are forgotten; 0 = never.
-    - `late_binding`, optional: {stage, model, outcome, stage_run, inherited: attribute keys; success, failure: outcomes
+    - `late_binding`, optional: {stage, model, outcome, stage_run, noise, inherited: attribute keys; success, failure: outcomes
       of spans that name none, by status; decision_wait_ns, max_wait_ns, max_spans}. Spans then wait until what depends
       on the rest of their trace is known.
     """

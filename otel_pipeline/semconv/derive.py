@@ -36,6 +36,7 @@ def late_binding_plan(registry: Registry) -> dict[str, Any]:
         "model": "sdlc.model.name",
         "outcome": "sdlc.outcome",
         "stage_run": "sdlc.stage.run",
+        "noise": "sdlc.noise",
         "inherited": [key for key, attribute in registry.canonical.items() if attribute.inherit],
         "success": "success",
         "failure": "failure",

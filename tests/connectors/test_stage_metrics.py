@@ -222,6 +222,40 @@ def test_marks_decide_what_a_run_is(harness: Harness) -> None:
     assert (harness.runs, harness.operations) == (1, 2)
 
 
+def test_noise_is_looked_through(harness: Harness) -> None:
+    """A sender's inner workings are neither runs nor operations, and what is below them is judged without them."""
+    noise = {**KNOWN, "sdlc__noise": True}
+    harness.send(
+        make_span(trace=1, span=1, **KNOWN),
+        make_span(trace=1, span=2, parent=1, **noise),
+        make_span(trace=1, span=3, parent=2, **KNOWN),
+        make_span(trace=2, span=1, **noise),
+        make_span(trace=2, span=2, parent=1, error="stuck", **noise),
+        make_span(trace=2, span=3, parent=2, **KNOWN),
+        make_span(trace=2, span=4, parent=3, **KNOWN),
+    )
+    harness.wait(30)
+    assert (harness.runs, harness.operations, harness.errors) == (2, 2, 1)
+
+
+def test_a_run_below_noise_waits_for_what_is_above_it(harness: Harness) -> None:
+    """The missing parent of the topmost noise may be a run of the stage; when it comes too late, that is told."""
+    noise = {**KNOWN, "sdlc__noise": True}
+    harness.send(
+        make_span(span=3, parent=2, remote_parent=False, **KNOWN),
+        make_span(span=2, parent=1, remote_parent=True, **noise),
+    )
+    harness.wait(20)
+    harness.send(make_span(span=4, parent=3, sdlc__stage__run=False, **KNOWN))
+    harness.wait(20)
+    assert harness.runs == 0
+    harness.wait(10)
+    assert harness.runs == 1
+    harness.send(make_span(span=1, **KNOWN))
+    harness.wait(30)
+    assert (harness.runs, harness.operations, harness.findings("late_parent")) == (2, 1, 1)
+
+
 def test_every_change_of_stage_is_a_run(harness: Harness) -> None:
     """Coding, a review inside, coding again inside that: three runs; a span without a stage is none."""
     harness.send(

@@ -18,7 +18,8 @@ from otel_pipeline.semconv import Metric
 
 __all__ = ["Point", "Points", "metrics_in", "points", "stage_points", "texts"]
 
-STAGE, RUN, MODEL, OUTCOME = "sdlc.stage.name", "sdlc.stage.run", "sdlc.model.name", "sdlc.outcome"
+STAGE, RUN, NOISE = "sdlc.stage.name", "sdlc.stage.run", "sdlc.noise"
+MODEL, OUTCOME = "sdlc.model.name", "sdlc.outcome"
 INHERITED = ("sdlc.project.id", "sdlc.requirement.id", STAGE, "sdlc.agent.name")
 
 
@@ -55,8 +56,20 @@ class Node:
     @property
     def is_run(self) -> bool:
         mark = self.values.get(RUN)
-        topmost = self.parent is None or self.parent.label(STAGE) != self.label(STAGE)
-        return self.label(STAGE) is not None and (mark == "true" or (mark != "false" and topmost))
+        may_be = self.label(STAGE) is not None and not self.is_noise
+        return may_be and (mark == "true" or (mark != "false" and self.is_topmost))
+
+    @property
+    def is_noise(self) -> bool:
+        return self.values.get(NOISE) == "true"
+
+    @property
+    def is_topmost(self) -> bool:
+        """Nothing of its stage is right around it, noise apart."""
+        node = self.parent
+        while node is not None and node.is_noise and node.label(STAGE) == self.label(STAGE):
+            node = node.parent
+        return node is None or node.label(STAGE) != self.label(STAGE)
 
     def ancestors(self) -> "Iterator[Node]":
         """Itself first."""
@@ -135,7 +148,7 @@ def cycle_of(node: Node) -> list[Node]:
 def counts(metric: Metric, node: Node) -> bool:
     if metric.derivations[0].source == "errors":
         return node.failed and not any(child.failed for child in node.children)
-    return node.is_run == (metric.derivations[0].source == "stage_runs")
+    return not node.is_noise and node.is_run == (metric.derivations[0].source == "stage_runs")
 
 
 def add(found: Points, metric: Metric, node: Node) -> None:

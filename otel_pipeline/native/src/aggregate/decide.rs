@@ -14,7 +14,8 @@ pub struct Rules {
     pub stage: usize,
     pub model: usize,
     pub stage_run: usize,
-    /// Values of `stage_run`.
+    pub noise: usize,
+    /// Values of `stage_run`; the first is that of `noise` too.
     pub run: Symbol,
     pub no_run: Symbol,
     pub inherited: Vec<usize>,
@@ -31,6 +32,8 @@ pub struct Decided<'a> {
     /// Label values after inheritance.
     pub labels: &'a [Symbol],
     pub is_run: bool,
+    /// Neither a run nor an operation.
+    pub is_noise: bool,
     pub is_error: bool,
     /// A stage run whose child had to be counted as one before it came.
     pub is_late: bool,
@@ -54,6 +57,11 @@ struct Node {
     continues: bool,
     end: End,
     is_run: bool,
+    is_noise: bool,
+    /// Something that is no noise begins here or around, all in one stage.
+    covers: bool,
+    /// A parent that did not arrive could be around, with nothing known in between that tells another stage.
+    asks: bool,
     /// The nearest stage run around, itself included, all in one stage.
     run: Option<usize>,
     /// Whether a parent that did not arrive could change the answer.
@@ -112,6 +120,7 @@ impl Decider {
                 record,
                 labels,
                 is_run: node.is_run,
+                is_noise: node.is_noise,
                 is_error: record.failed && !node.child_failed,
                 is_late: node.is_run && node.child_counted,
             });
@@ -216,28 +225,37 @@ impl Decider {
         let mark = own[rules.stage_run];
         let has_stage = own[rules.stage] != ABSENT;
         node.continues = has_stage && stage_of_parent == Some(own[rules.stage]);
-        let is_topmost = mark != rules.no_run && !node.continues;
-        node.is_run = has_stage && (mark == rules.run || is_topmost);
+        let around = node
+            .parent
+            .filter(|_| node.continues)
+            .map(|parent| self.nodes[parent]);
+        let is_covered = around.is_some_and(|around| around.covers);
+        node.is_noise = own[rules.noise] == rules.run;
+        node.covers = has_stage && (!node.is_noise || is_covered);
+        let is_topmost = mark != rules.no_run && !is_covered;
+        node.is_run = has_stage && !node.is_noise && (mark == rules.run || is_topmost);
         node.run = match node.parent {
             _ if node.is_run => Some(at),
             Some(parent) if node.continues => self.nodes[parent].run,
             _ => None,
         };
-        let asks_parent =
-            is_topmost && mark != rules.run && stage_of_parent.unwrap_or(ABSENT) == ABSENT;
+        node.asks =
+            stage_of_parent.unwrap_or(ABSENT) == ABSENT || around.is_some_and(|around| around.asks);
+        let asks_parent = is_topmost && !node.is_noise && mark != rules.run && node.asks;
         let lacks_label = rules.awaited.iter().any(|slot| own[*slot] == ABSENT);
         node.depends = node.end != End::Root && (lacks_label || asks_parent);
         self.nodes[at] = node;
     }
 
-    /// Tells parents which children failed, and which were counted as a stage run in their stead.
+    /// Tells parents which children failed, and which were counted as a stage run in their stead; children first.
     fn note_children(&mut self, trace: &Trace) {
-        for (at, record) in trace.records.iter().enumerate() {
-            let node = self.nodes[at];
+        for at in self.order.iter().rev().copied() {
+            let (node, record) = (self.nodes[at], &trace.records[at]);
             if let Some(parent) = node.parent {
+                let counted = record.state == State::CountedAsTopmost;
                 self.nodes[parent].child_failed |= record.failed;
                 self.nodes[parent].child_counted |=
-                    node.continues && record.state == State::CountedAsTopmost;
+                    node.continues && (counted || node.is_noise && node.child_counted);
             }
         }
     }

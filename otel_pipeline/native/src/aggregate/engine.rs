@@ -238,7 +238,9 @@ impl Metrics {
         } else {
             Source::Spans
         };
-        self.record(source, decided.labels, &seen, now_ns);
+        if !decided.is_noise {
+            self.record(source, decided.labels, &seen, now_ns);
+        }
         if decided.is_error {
             self.record(Source::Errors, decided.labels, &seen, now_ns);
         }
@@ -285,6 +287,7 @@ impl Late {
         let awaited = inherited.iter().copied().filter(is_shown).collect();
         let (model, outcome) = (slots.attribute(&plan.model), slots.attribute(&plan.outcome));
         let stage_run = slots.attribute(&plan.stage_run);
+        let noise = slots.attribute(&plan.noise);
         Self {
             traces: Traces::default(),
             decider: Decider::default(),
@@ -293,6 +296,7 @@ impl Late {
                 stage,
                 model,
                 stage_run,
+                noise,
                 run: interner.intern("true"),
                 no_run: interner.intern("false"),
                 inherited,

@@ -224,6 +224,8 @@ pub struct LateBinding {
     pub model: String,
     pub outcome: String,
     pub stage_run: String,
+    /// True on spans that are neither runs nor operations, and that what is below them looks through.
+    pub noise: String,
     /// Attributes that a span takes from its nearest ancestor that has them.
     pub inherited: Vec<String>,
     /// Outcomes of spans that name none, by status; the second is what makes an error.
