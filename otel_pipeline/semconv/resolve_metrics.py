@@ -179,7 +179,7 @@ def _faults(
 def _match_faults(match: MatchNotes, source: str, attributes: Mapping[str, Attribute]) -> Iterator[tuple[str, ...]]:
     for message, key in item_faults(match, _ITEMS.get(source)):
         yield message, "match", key
-    if source in ("usage", "members", "journeys") and match != MatchNotes(attributes=match.attributes):
+    if source in ("usage", "members", "journeys") and match.model_fields_set - {"attributes"}:
         yield f"{source} are told apart by canonical attributes only", "match"
     for key, test in match.attributes.items():
         canonical = key in attributes and attributes[key].canonical

@@ -110,7 +110,7 @@ class Node:
 def stage_points(requests: Iterable[ExportTraceServiceRequest], metrics: Iterable[Metric]) -> Points:
     """The points of `metrics` when all `requests` have arrived, in this order, and nothing else will."""
     found: Points = {}
-    metrics = list(metrics)
+    metrics = [metric for metric in metrics if is_plain(metric)]
     for node in forest(requests):
         for metric in metrics:
             if counts(metric, node):
@@ -143,6 +143,12 @@ def cycle_of(node: Node) -> list[Node]:
     while path[-1].parent is not None and path[-1].parent not in path:
         path.append(path[-1].parent)
     return path if path[-1].parent is node else []
+
+
+def is_plain(metric: Metric) -> bool:
+    """Whether spans are told apart by nothing but what they are to their stage."""
+    sources = {one.source for one in metric.derivations if one.match.is_empty and not one.late}
+    return len(metric.derivations) == 1 and sources <= {"stage_runs", "spans", "errors"} and bool(sources)
 
 
 def counts(metric: Metric, node: Node) -> bool:
