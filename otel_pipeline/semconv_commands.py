@@ -1,6 +1,7 @@
 """The commands `otel-pipeline semconv ...`. To add one: a function here, and a line in `add_commands`."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,13 +20,22 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
         added.add_argument("--directory", metavar="FOLDER", action="append", type=Path, default=[], help=_FOLDER_HELP)
         return added
 
-    add_with_directories("check", _check, "check semantic-convention files and tell every problem")
+    checked = add_with_directories("check", _check, "check semantic-convention files and tell every problem")
+    checked.add_argument("--json", action="store_true", help="print the problems as JSON")
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    from otel_pipeline.semconv import load
+    from dataclasses import asdict
 
-    registry = load(parsed.directory)
+    from otel_pipeline.errors import SemconvError
+    from otel_pipeline.semconv.check import check
+
+    registry, problems = check(parsed.directory)
+    if parsed.json:
+        print(json.dumps([asdict(problem) for problem in problems], indent=1, ensure_ascii=False))
+        return 1 if problems else 0
+    if problems:
+        raise SemconvError(problems)
     counts = f"{len(registry.attributes)} attributes, {len(registry.metrics)} metrics, {len(registry.rules)} rules"
     print(f"no problem in {counts}")
     return 0

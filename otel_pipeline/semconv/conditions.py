@@ -6,7 +6,7 @@ from typing import Any
 
 from otel_pipeline._native import regex_problem
 
-__all__ = ["Condition", "Scalar", "ValueSource", "parse_condition", "parse_source"]
+__all__ = ["Condition", "Scalar", "ValueSource", "checked_regex", "parse_condition", "parse_source"]
 
 Scalar = str | bool | int
 
@@ -56,6 +56,11 @@ class ValueSource:
     override: bool = False
     """Takes the place of what the sender or an alias gave. For senders whose own value says nothing."""
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether everything has such a value."""
+        return self.value is not None or (self.name and not self.regex and not self.table)
+
 
 def parse_condition(raw: Any) -> Condition:
     """The condition of a YAML value. Raises ValueError that says what is wrong."""
@@ -87,7 +92,7 @@ def _parse_mapping(raw: dict[Any, Any]) -> Condition:
         case "literal", str() | bool() | int():
             return Condition(literal=value)
         case "regex", str():
-            return Condition(regex=_checked_regex(value))
+            return Condition(regex=checked_regex(value))
         case "present", bool():
             return Condition(present=value)
         case "not", _:
@@ -95,7 +100,8 @@ def _parse_mapping(raw: dict[Any, Any]) -> Condition:
     raise ValueError(f"unknown test {key!r} with {value!r}: one of {_KEYS}")
 
 
-def _checked_regex(pattern: str) -> str:
+def checked_regex(pattern: str) -> str:
+    """The pattern. Raises ValueError that says what is wrong with it."""
     if problem := regex_problem(pattern):
         raise ValueError(f"not a regular expression: {pattern!r}: {problem}")
     return pattern
@@ -124,7 +130,7 @@ def parse_source(raw: Any) -> ValueSource | Scalar:
         anywhere=_keys(raw, "anywhere"),
         event=_typed(raw, "event", str, None),
         name=_typed(raw, "name", bool, False),
-        regex=_checked_regex(raw["regex"]) if _typed(raw, "regex", str, None) is not None else None,
+        regex=checked_regex(raw["regex"]) if _typed(raw, "regex", str, None) is not None else None,
         table=_table(raw.get("map", {})),
         member=_typed(raw, "member", str, None),
         override=_typed(raw, "override", bool, False),

@@ -1,5 +1,6 @@
 """What `extend: true` does: lays a definition over the one of the same name, instead of putting it in its place."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,13 +33,28 @@ def _attribute(old: files.AttributeDef, new: files.AttributeDef) -> files.Attrib
     kind: Any = old.type
     if isinstance(new.type, files.EnumType):
         kept = old.type.members if isinstance(old.type, files.EnumType) else ()
-        ids = {member.id for member in new.type.members}
-        kind = files.EnumType(members=(*new.type.members, *(member for member in kept if member.id not in ids)))
+        kind = files.EnumType(members=tuple(_members(kept, new.type.members)))
     base = old.annotations.otel_pipeline or AttributeNotes()
     added = new.annotations.otel_pipeline or AttributeNotes()
     notes = base.model_copy(update={"aliases": (*added.aliases, *base.aliases)})
     annotations = files.AttributeAnnotations(otel_pipeline=notes)
     return old.model_copy(update={"type": kind, "annotations": annotations})
+
+
+def _members(old: Sequence[files.EnumMember], new: Sequence[files.EnumMember]) -> Iterator[files.EnumMember]:
+    """The new ones first, but for those that stand `after` another; one of an old id takes its place."""
+    ids = {member.id for member in new}
+    behind: dict[str | None, list[files.EnumMember]] = {}
+    here = {member.id for member in (*old, *new)}
+    for member in new:
+        after = member.annotations.otel_pipeline.after
+        behind.setdefault(after if after in here else None, []).append(member)
+    pending = [*behind.pop(None, []), *(member for member in old if member.id not in ids)]
+    while pending:
+        member = pending.pop(0)
+        yield member
+        pending[:0] = behind.pop(member.id, [])
+    yield from (member for circle in behind.values() for member in circle)
 
 
 def _metric(old: files.MetricDef, new: files.MetricDef) -> files.MetricDef:

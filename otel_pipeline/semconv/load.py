@@ -21,7 +21,7 @@ from otel_pipeline.semconv.registry import Registry
 from otel_pipeline.semconv.resolve import resolve
 from otel_pipeline.semconv.source import Definition, Place, Source, read
 
-__all__ = ["Definitions", "load", "shipped_directory"]
+__all__ = ["Definitions", "load", "read_definitions", "shipped_directory"]
 
 
 def shipped_directory() -> Path:
@@ -55,13 +55,19 @@ class Definitions:
 
 def load(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Registry:
     """The registry of the shipped files with `directories` over them. Raises SemconvError with all problems."""
-    definitions = Definitions()
-    for layer, directory in enumerate([shipped or shipped_directory(), *directories]):
-        _load_directory(directory, layer, definitions)
+    definitions = read_definitions(directories, shipped=shipped)
     registry, problems = resolve(definitions.by_section)
     if definitions.problems or problems:
         raise SemconvError([*definitions.problems, *problems])
     return registry
+
+
+def read_definitions(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Definitions:
+    """What stands in the files, each definition by itself, with what is wrong in it."""
+    definitions = Definitions()
+    for layer, directory in enumerate([shipped or shipped_directory(), *directories]):
+        _load_directory(directory, layer, definitions)
+    return definitions
 
 
 def _load_directory(directory: Path, layer: int, definitions: Definitions) -> None:

@@ -4,11 +4,27 @@ event or an entity: the gateway's own additions to the registry format."""
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    model_validator,
+)
 
 from otel_pipeline.options import Duration, Options
 from otel_pipeline.semconv.attributes import ContentKind, EntityKind
-from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource, parse_condition, parse_source
+from otel_pipeline.semconv.conditions import (
+    Condition,
+    Scalar,
+    ValueSource,
+    checked_regex,
+    parse_condition,
+    parse_source,
+)
 from otel_pipeline.semconv.metrics import DerivationSource
 from otel_pipeline.semconv.rules import DEFAULT_SESSION, TokenKind
 
@@ -40,6 +56,7 @@ def _one_or_more(value: Any) -> Any:
 Test = Annotated[Condition, PlainValidator(parse_condition)]
 Source = Annotated[ValueSource | Scalar, PlainValidator(parse_source)]
 Key = Annotated[str, Field(min_length=1)]
+Pattern = Annotated[Key, AfterValidator(checked_regex)]
 OneOrMore = BeforeValidator(_one_or_more)
 Keys = Annotated[tuple[Key, ...], OneOrMore]
 LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -108,7 +125,7 @@ class ProjectNotes(Notes):
     """`service.name`."""
     namespaces: tuple[Key, ...] = ()
     """`k8s.namespace.name`, or `service.namespace`."""
-    ticket_patterns: tuple[Key, ...] = ()
+    ticket_patterns: tuple[Pattern, ...] = ()
     """Regular expressions that find a requirement in a branch, a change's title or a commit message; of a pattern with
     a group, the group."""
 
@@ -120,6 +137,9 @@ class MemberNotes(Notes):
     """Other ways to write the value. `*` and `?` make a glob; case, spaces, `-`, `.` and `/` do not count."""
     properties: dict[str, str] = Field(default={})
     """Further facts for rules to look up (`member:`): the provider of a model."""
+    after: Key | None = None
+    """In an extension: stands behind the member of this id. Left out: before all that were there, so that its globs are
+    tried first."""
     model: ModelNotes | None = None
     stage: StageNotes | None = None
     project: ProjectNotes | None = None

@@ -30,6 +30,7 @@ def resolve_attributes(references: References) -> dict[str, Attribute]:
     section = references.section("attributes")
     attributes = {key: _attribute(entry, references) for key, entry in section.items()}
     _check_labels(attributes, references)
+    _check_aliases(attributes, references)
     canonical = [key for key, attribute in attributes.items() if attribute.canonical]
     if len(canonical) > MAX_CANONICAL:
         references.problem(section[canonical[MAX_CANONICAL]], f"more than {MAX_CANONICAL} canonical attributes")
@@ -133,6 +134,11 @@ def _per_million(prices: TokenPrices) -> dict[str, float]:
 
 
 def _check_members(entry: Definition, members: Sequence[Member], references: References) -> None:
+    ids = [member.id for member in entry.value.type.members]
+    for member in entry.value.type.members:
+        after = member.annotations.otel_pipeline.after
+        if after is not None:
+            references.known(entry, after, ids, "member", "type", "members")
     owners: dict[str, str] = {}
     for index, member in enumerate(members):
         for spelling in sorted({fold(member.value), *(fold(alias) for alias in member.aliases)}):
@@ -152,3 +158,14 @@ def _check_labels(attributes: Mapping[str, Attribute], references: References) -
             )
             message = f"the label {attribute.label!r} is already that of {owner!r}"
             references.problem(references.section("attributes")[key], message, hint, *NOTES, "label")
+
+
+def _check_aliases(attributes: Mapping[str, Attribute], references: References) -> None:
+    """No key is read for two canonical attributes: one of them would take what is meant for the other."""
+    canonical = {key: attribute for key, attribute in attributes.items() if attribute.canonical}
+    owners = {key: key for key in canonical}
+    for key, attribute in canonical.items():
+        for alias in attribute.aliases:
+            if (owner := owners.setdefault(alias, key)) != key:
+                message = f"the alias {alias!r} is already read for {owner!r}"
+                references.problem(references.section("attributes")[key], message, "", *NOTES, "aliases")

@@ -6,8 +6,9 @@ from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv.attributes import Attribute
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
 from otel_pipeline.semconv.notes import KindNotes, MatchNotes, MetricNotes, RuleNotes, UsageNotes
+from otel_pipeline.semconv.projects import PROJECT, project_rules
 from otel_pipeline.semconv.references import NOTES, References
-from otel_pipeline.semconv.rules import TOKEN_KINDS, Item, Rule, Selector, TokenKind, Usage
+from otel_pipeline.semconv.rules import EVERYTHING, TOKEN_KINDS, Item, Rule, Selector, TokenKind, Usage
 from otel_pipeline.semconv.source import Definition
 
 __all__ = ["item_faults", "resolve_rules", "selector"]
@@ -18,8 +19,9 @@ _ITEMS: dict[str, Item | None] = {"entities": None, "spans": "span", "events": "
 
 
 def resolve_rules(references: References, attributes: Mapping[str, Attribute]) -> tuple[Rule, ...]:
-    """In the order in which they are tried: later directories first, those of a sender before general ones."""
-    found: list[tuple[int, bool, Rule]] = []
+    """In the order in which they are tried: later directories first, those of a sender before general ones, those of
+    projects after both."""
+    found: list[tuple[int, int, Rule]] = []
     for section, item in _ITEMS.items():
         for name, entry in references.section(section).items():
             notes = entry.value.annotations.otel_pipeline
@@ -29,14 +31,18 @@ def resolve_rules(references: References, attributes: Mapping[str, Attribute]) -
             sender = _sender(name, entry, references)
             if notes is not None and _is_right(entry, notes, item, sender, references, attributes):
                 rule = _rule(name, entry, notes, item, sender)
-                found.append((-entry.layer, sender is None, rule))
+                general = sender is None or sender.is_empty
+                found.append((-entry.layer, 1 if general else 0, rule))
+    if PROJECT in attributes:
+        layer = references.section("attributes")[PROJECT].layer
+        found.extend((-layer, 2, rule) for rule in project_rules(attributes))
     return tuple(rule for _, _, rule in sorted(found, key=lambda one: one[:2]) if rule.set or rule.usage)
 
 
 def _rule(name: str, entry: Definition, notes: RuleNotes, item: Item | None, sender: Selector | None) -> Rule:
     match = selector(notes.match, name if item in ("event", "point") else None)
     if item is None:
-        match = selector(MatchNotes())
+        match = EVERYTHING
     return Rule(name, item, sender, match, notes.set, _usage(notes.usage) if notes.usage else None)
 
 
@@ -113,7 +119,8 @@ def _is_right(
     if item is None and asked.needs_item:
         message = "a sender is recognised by its resource and scope alone"
         references.problem(entry, message, "move it to a span, an event or a metric", *NOTES, "match")
-    if item in (None, "span") and notes.set and asked.is_empty and (item is None or sender is None or sender.is_empty):
+    constant = any(not isinstance(value, ValueSource) or value.is_constant for value in notes.set.values())
+    if constant and asked.is_empty and item in (None, "span") and (item is None or sender is None or sender.is_empty):
         references.problem(entry, "matches everything", "give it a match", *NOTES)
     for message, key in item_faults(notes.match, item):
         references.problem(entry, message, "", *NOTES, "match", key)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
 
-__all__ = ["DEFAULT_SESSION", "TOKEN_KINDS", "Item", "Rule", "Selector", "TokenKind", "Usage"]
+__all__ = ["DEFAULT_SESSION", "EVERYTHING", "TOKEN_KINDS", "Item", "Rule", "Selector", "TokenKind", "Usage"]
 
 Item = Literal["span", "event", "point"]
 TokenKind = Literal["input", "output", "cache_read", "cache_creation", "reasoning"]
@@ -48,6 +48,20 @@ class Selector:
     def needs_scope(self) -> bool:
         """True where the scope is asked for something."""
         return bool(self.scope_name or self.scope_version or self.scope_attributes)
+
+
+EVERYTHING = Selector(
+    resource={},
+    scope_name=None,
+    scope_version=None,
+    scope_attributes={},
+    name=None,
+    kinds=frozenset(),
+    statuses=frozenset(),
+    event=None,
+    attributes={},
+)
+"""The selector that asks for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
