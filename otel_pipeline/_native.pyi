@@ -152,7 +152,7 @@ def regex_problem(pattern: str) -> str | None:
 # --- aggregate/
 
 class SpanAggregator:
-    """Spans into cumulative metrics. Times are nanoseconds: `now_ns` is monotonic, `unix_ns` is of the wall clock.
+    """Items into cumulative metrics. Times are nanoseconds: `now_ns` is monotonic, `unix_ns` is of the wall clock.
 
     The plan is JSON:
     - `metrics`: list of {name, description, unit, instrument: counter|updowncounter|gauge|histogram, buckets (upper
@@ -176,17 +176,18 @@ class SpanAggregator:
     - `exemplar_attributes`: up to two labels that exemplars carry.
     - `cardinality_limit`: series of one metric, that with `otel.metric.overflow` included; 0 = no limit.
     - `series_expiration_ns`: series untouched for so long are forgotten; 0 = never.
-    - `late_binding`, optional: {stage, model, outcome, stage_run, noise, inherited: attribute keys; success, failure: outcomes
-      of spans that name none, by status; decision_wait_ns, max_wait_ns, max_spans}. Spans then wait until what depends
-      on the rest of their trace is known.
+    - `late_binding`, optional: {stage, model, outcome, stage_run, noise, inherited: attribute keys; success, failure:
+      outcomes of spans that name none, by status; decision_wait_ns, max_wait_ns, max_spans}. Items then wait until what
+      depends on the rest of their trace is known. Noise is counted as an error, and by what selects it.
     """
 
     def __init__(self, plan_json: str, start_unix_ns: int) -> None:
         """ValueError says what is wrong with the plan."""
-    def update(self, batch: Batch, now_ns: int) -> int:
-        """Takes in a batch of traces; returns how many of its spans were left out as duplicates or for invalid ids.
+    def update(self, batch: Batch, now_ns: int) -> tuple[int, Batch | None]:
+        """Takes in a batch of any signal. Returns how many of its items were left out, as duplicates or for invalid
+        ids; and of metrics what is to be passed on: the same batch where nothing was taken, None where all was.
 
-        Without late binding spans are not compared, and none are left out.
+        Without late binding items are not compared, and none are left out.
         """
     def flush(self, now_ns: int, unix_ns: int) -> Batch | None:
         """Counts the spans that are due and returns the series that changed: metrics without resource and scope.
@@ -198,10 +199,16 @@ class SpanAggregator:
     @property
     def waiting(self) -> int:
         """Spans that are not counted yet."""
+    @property
+    def waiting_events(self) -> int:
+        """Log records that are not counted yet."""
     def stats(self) -> dict[str, int]:
         """Since the start: `spans`, `duplicates`, `invalid_ids`, `invalid_durations` (counted as 0), `decided_early`
-        (to stay below max_spans), `late_parents` (stage runs whose child had been counted as one), `overflowed`
-        (observations of overflow series). Now: `series`, `waiting`, `buffered` (spans kept, counted or not)."""
+        (to stay below max_spans), `late_parents` (stage runs whose child had been counted as one), `events` (log
+        records that something was to be made of), `repeated_events`, `invalid_values` (no numbers, infinite ones, or
+        negative ones for what never falls), `claims_left_out` (attributes over 32 of one item), `overflowed`
+        (observations of overflow series). Now: `series`, `waiting`, `waiting_events`, `buffered` (items kept, counted
+        or not)."""
 
 # --- prometheus/
 

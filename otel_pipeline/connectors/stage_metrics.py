@@ -1,4 +1,4 @@
-"""Stage and operation metrics from spans, as the semantic-convention files define them."""
+"""Delivery metrics from spans, log records and other metrics, as the semantic-convention files define them."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,15 +41,19 @@ class StageMetricsConfig(Options):
 
 
 class StageMetrics(Connector):
-    """Counts stage runs, what happens inside them, and errors where they begin.
+    """Makes the metrics of the semantic-convention files: counts stage runs, what happens inside them, errors where
+    they begin, log records, and what senders count themselves.
 
     A stage run is a span that a rule marks as one (`sdlc.stage.run`), or the topmost span of its stage in its trace.
     Project, stage and agent come from the nearest ancestor that has them; the model of a stage run is that of most
-    model calls inside. An error is counted at the failed span none of whose children failed.
+    model calls inside. An error is counted at the failed span none of whose children failed. A log record that names
+    its span takes labels like a child of that span, and waits like one; any other is counted when it arrives.
+
+    Metrics that come in are passed on, except those that have the name of a derived metric and become a part of it.
     """
 
     type = "stage_metrics"
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.TRACES})
+    signals: ClassVar[frozenset[Signal]] = frozenset(Signal)
     produces: ClassVar[frozenset[Signal]] = frozenset({Signal.METRICS})
     Config = StageMetricsConfig
 
@@ -59,9 +63,9 @@ class StageMetrics(Connector):
         self._plan = plan(semconv.load(config.directories), config)
         self._aggregation = SpanAggregation(self._plan, settings)
 
-    def process(self, batch: Batch) -> None:
-        """Takes in spans; what comes of them leaves with `flush`."""
-        self._aggregation.update(batch)
+    def process(self, batch: Batch) -> Batch | None:
+        """Takes in items; what comes of them leaves with `flush`. Metrics of which nothing is made are passed on."""
+        return self._aggregation.update(batch)
 
     def flush(self, now_unix_ns: int) -> Batch | None:
         """The series that changed since the last call."""
@@ -74,11 +78,8 @@ class StageMetrics(Connector):
 
 def plan(registry: semconv.Registry, config: StageMetricsConfig) -> dict[str, Any]:
     """The plan for the native aggregator (`_native.pyi`): the registry's metrics, bound late."""
-    derived = semconv.metric_plan(registry)
-    of_spans = {name for name, metric in registry.metrics.items() if _is_of_spans(metric)}
     return {
-        "metrics": [metric for metric in derived["metrics"] if metric["name"] in of_spans],
-        "exemplar_attributes": derived["exemplar_attributes"],
+        **semconv.metric_plan(registry),
         "cardinality_limit": config.aggregation_cardinality_limit,
         "series_expiration_ns": nanoseconds(config.series_expiration),
         "late_binding": {
@@ -88,17 +89,3 @@ def plan(registry: semconv.Registry, config: StageMetricsConfig) -> dict[str, An
             "max_spans": config.max_spans,
         },
     }
-
-
-def _is_of_spans(metric: semconv.Metric) -> bool:
-    """Whether it is made of spans alone, all of one source."""
-    derivations = metric.derivations
-    return (
-        metric.instrument in ("counter", "histogram")
-        and len(derivations) == 1
-        and derivations[0].source in ("stage_runs", "spans", "errors")
-        and derivations[0].match.is_empty
-        and not derivations[0].late
-        and not derivations[0].labels
-        and derivations[0].value in ("one", "duration")
-    )

@@ -1,4 +1,4 @@
-"""What the connectors that make metrics of spans share: the native aggregator with a clock, and its counts."""
+"""What the connectors that derive metrics share: the native aggregator with a clock, and its counts."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,14 @@ from otel_pipeline.pdata import Batch, Signal, SpanAggregator
 
 __all__ = ["SpanAggregation", "nanoseconds"]
 
-_DROPPED = {"duplicates": "duplicate", "invalid_ids": "invalid_id"}
+_DROPPED = {
+    Signal.TRACES: {"duplicates": "duplicate", "invalid_ids": "invalid_id"},
+    Signal.LOGS: {"repeated_events": "duplicate"},
+}
 _FINDINGS = {
     "invalid_durations": "invalid_duration",
+    "invalid_values": "invalid_value",
+    "claims_left_out": "too_many_attributes",
     "decided_early": "decided_early",
     "late_parents": "late_parent",
     "overflowed": "overflow",
@@ -24,28 +29,33 @@ def nanoseconds(seconds: float) -> int:
 
 
 class SpanAggregation:
-    """A span aggregator for one connector. Spans that wait are `held` in the connector's counts, spans that it leaves
-    out are `dropped`; what it had to correct is counted as findings."""
+    """A span aggregator for one connector. What waits is `held` in the connector's counts, what it leaves out is
+    `dropped`; what it had to correct is counted as findings."""
 
     def __init__(self, plan: Mapping[str, Any], settings: Settings) -> None:
         self._settings = settings
         self._aggregator = SpanAggregator(json.dumps(plan), settings.clock.time_ns())
-        self._counts = settings.counts[Signal.TRACES]
-        self._counts.held = lambda: self._aggregator.waiting
+        self._counts = settings.counts
+        self._counts[Signal.TRACES].held = lambda: self._aggregator.waiting
+        self._counts[Signal.LOGS].held = lambda: self._aggregator.waiting_events
         self._reported = self._aggregator.stats()
         self._findings = settings.telemetry.counter(
             "otel_pipeline_connector_findings",
-            description="Spans that a connector had to correct, count early or count without labels, by finding.",
+            description="Items that a connector had to correct, count early or count without labels, by finding.",
             labels=("connector", "finding"),
         )
 
-    def update(self, batch: Batch) -> None:
-        """Takes in a batch of spans."""
-        if self._aggregator.update(batch, self._now_ns()):
+    def update(self, batch: Batch) -> Batch | None:
+        """Takes in a batch. Of metrics, gives back those that are to be passed on, if any."""
+        left_out, rest = self._aggregator.update(batch, self._now_ns())
+        if left_out:
             self._report()
+        if batch.signal == Signal.METRICS:
+            self._counts[Signal.METRICS].sent += batch.items - (rest.items if rest else 0)
+        return rest
 
     def flush(self, now_unix_ns: int, *, everything: bool) -> Batch | None:
-        """The series that changed; with `everything` no span is left waiting."""
+        """The series that changed; with `everything` nothing is left waiting."""
         flush = self._aggregator.flush_all if everything else self._aggregator.flush
         batch = flush(self._now_ns(), now_unix_ns)
         self._report()
@@ -56,8 +66,10 @@ class SpanAggregation:
 
     def _report(self) -> None:
         stats = self._aggregator.stats()
-        for name, reason in _DROPPED.items():
-            self._counts.dropped[reason] += stats[name] - self._reported[name]
+        for signal, reasons in _DROPPED.items():
+            for name, reason in reasons.items():
+                if stats[name] > self._reported[name]:
+                    self._counts[signal].dropped[reason] += stats[name] - self._reported[name]
         for name, finding in _FINDINGS.items():
             if stats[name] > self._reported[name]:
                 self._findings.add(stats[name] - self._reported[name], self._settings.id, finding)

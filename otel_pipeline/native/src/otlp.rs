@@ -71,9 +71,13 @@ pub mod span {
 }
 
 pub mod log {
+    pub const TIME: u32 = 1;
+    pub const BODY: u32 = 5;
     pub const ATTRIBUTES: u32 = 6;
+    pub const FLAGS: u32 = 8;
     pub const TRACE_ID: u32 = 9;
     pub const SPAN_ID: u32 = 10;
+    pub const OBSERVED_TIME: u32 = 11;
     pub const EVENT_NAME: u32 = 12;
 }
 

@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 
+use super::claims::Claims;
 use super::hash::HashMap;
 use super::intern::{ABSENT, Symbol};
 use super::traces::{Record, State, Trace};
@@ -31,6 +32,7 @@ pub struct Decided<'a> {
     pub record: &'a Record,
     /// Label values after inheritance.
     pub labels: &'a [Symbol],
+    pub claims: Claims<'a>,
     pub is_run: bool,
     /// Neither a run nor an operation.
     pub is_noise: bool,
@@ -107,18 +109,19 @@ impl Decider {
                 continue;
             }
             let labels = &self.labels[at * rules.stride..][..rules.stride];
-            let record = &mut trace.records[at];
             let topmost = node.is_run && labels[rules.stage_run] != rules.run;
-            record.state = if topmost {
+            trace.records[at].state = if topmost {
                 State::CountedAsTopmost
             } else {
                 State::Counted
             };
             trace.waiting -= 1;
+            let record = &trace.records[at];
             count(Decided {
                 trace_id: trace.id,
                 record,
                 labels,
+                claims: trace.claims(at),
                 is_run: node.is_run,
                 is_noise: node.is_noise,
                 is_error: record.failed && !node.child_failed,
@@ -137,13 +140,14 @@ impl Decider {
         for position in 0..self.order.len() {
             let at = self.order[position];
             self.inherit(at, rules);
-            self.classify(at, rules);
+            self.classify(at, trace.records[at].is_event, rules);
         }
         self.note_children(trace);
         self.give_models(trace, rules);
     }
 
     fn link(&mut self, trace: &Trace) {
+        let has_spans = trace.records.iter().any(|record| !record.is_event);
         for (node, record) in self.nodes.iter_mut().zip(&trace.records) {
             node.parent = match record.parent_id {
                 0 => None,
@@ -151,7 +155,7 @@ impl Decider {
             };
             node.end = match node.parent {
                 None if record.parent_id == 0 => End::Root,
-                None if record.parent_is_local => End::Running,
+                None if record.parent_is_local && has_spans => End::Running,
                 None => End::Missing,
                 Some(_) => End::Root,
             };
@@ -216,14 +220,14 @@ impl Decider {
         }
     }
 
-    fn classify(&mut self, at: usize, rules: &Rules) {
+    fn classify(&mut self, at: usize, is_event: bool, rules: &Rules) {
         let mut node = self.nodes[at];
         let own = &self.labels[at * rules.stride..][..rules.stride];
         let stage_of_parent = node
             .parent
             .map(|parent| self.labels[parent * rules.stride + rules.stage]);
         let mark = own[rules.stage_run];
-        let has_stage = own[rules.stage] != ABSENT;
+        let has_stage = own[rules.stage] != ABSENT && !is_event; // An event is no part of a run.
         node.continues = has_stage && stage_of_parent == Some(own[rules.stage]);
         let around = node
             .parent
@@ -241,7 +245,8 @@ impl Decider {
         };
         node.asks =
             stage_of_parent.unwrap_or(ABSENT) == ABSENT || around.is_some_and(|around| around.asks);
-        let asks_parent = is_topmost && !node.is_noise && mark != rules.run && node.asks;
+        let asks_parent =
+            is_topmost && !node.is_noise && !is_event && mark != rules.run && node.asks;
         let lacks_label = rules.awaited.iter().any(|slot| own[*slot] == ABSENT);
         node.depends = node.end != End::Root && (lacks_label || asks_parent);
         self.nodes[at] = node;

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::intern::{ABSENT, Interner, Symbol};
-use super::plan::{Instrument, Measure};
-use super::series::{Exemplar, Family, Label, Series};
+use super::labels::Label;
+use super::plan::Instrument;
+use super::series::{Exemplar, Family, Series};
 use crate::otlp::{
     RESOURCE_ITEMS, SCOPE_ITEMS, any, exemplar, histogram_point, key_value, metric, number_point,
     point,
@@ -51,35 +52,43 @@ impl Encoder<'_> {
         put_bytes_field(out, metric::NAME, plan.name.as_bytes());
         put_bytes_field(out, metric::DESCRIPTION, plan.description.as_bytes());
         put_bytes_field(out, metric::UNIT, plan.unit.as_bytes());
-        let counter = plan.instrument == Instrument::Counter;
-        let data = if counter {
-            metric::SUM
-        } else {
-            metric::HISTOGRAM
+        let data = match plan.instrument {
+            Instrument::Gauge => metric::GAUGE,
+            Instrument::Counter | Instrument::UpDownCounter => metric::SUM,
+            Instrument::Histogram => metric::HISTOGRAM,
         };
         put_message(out, data, |out| {
             for series in changed.iter().map(|at| &family.series[*at]) {
                 put_message(out, metric::DATA_POINTS, |out| {
-                    put_fixed64_field(out, point::START_TIME, series.start_unix_ns);
-                    put_fixed64_field(out, point::TIME, self.unix_ns.max(series.start_unix_ns));
-                    if counter {
-                        self.number_point(family, series, out);
-                    } else {
-                        self.histogram_point(family, series, out);
-                    }
+                    self.point(family, series, out)
                 });
             }
-            put_varint_field(out, metric::TEMPORALITY, CUMULATIVE);
-            if counter {
+            if plan.instrument != Instrument::Gauge {
+                put_varint_field(out, metric::TEMPORALITY, CUMULATIVE);
+            }
+            if plan.instrument == Instrument::Counter {
                 put_varint_field(out, metric::MONOTONIC, 1);
             }
         });
     }
 
+    fn point(&self, family: &Family, series: &Series, out: &mut Vec<u8>) {
+        if family.plan.instrument != Instrument::Gauge {
+            put_fixed64_field(out, point::START_TIME, series.start_unix_ns);
+        }
+        let time_ns = self.unix_ns.max(series.start_unix_ns);
+        put_fixed64_field(out, point::TIME, time_ns);
+        match family.plan.instrument {
+            Instrument::Histogram => self.histogram_point(family, series, out),
+            _ => self.number_point(family, series, out),
+        }
+    }
+
     fn number_point(&self, family: &Family, series: &Series, out: &mut Vec<u8>) {
-        match family.measure() {
-            Measure::One => put_fixed64_field(out, number_point::INT, series.count),
-            _ => put_double(out, number_point::DOUBLE, family.sum(series)),
+        if family.is_whole {
+            put_fixed64_field(out, number_point::INT, series.count);
+        } else {
+            put_double(out, number_point::DOUBLE, family.sum(series));
         }
         self.labels(&family.labels, series, number_point::ATTRIBUTES, out);
         self.exemplars(family, series, number_point::EXEMPLARS, out);
@@ -132,7 +141,7 @@ impl Encoder<'_> {
             let seen = &exemplar.seen;
             put_message(out, field, |out| {
                 put_fixed64_field(out, exemplar::TIME, self.time_or_now(seen.time_ns));
-                put_double(out, exemplar::DOUBLE, family.value(seen.duration_ns));
+                put_double(out, exemplar::DOUBLE, exemplar.value);
                 put_bytes_field(out, exemplar::SPAN_ID, &seen.span_id.to_be_bytes());
                 put_bytes_field(out, exemplar::TRACE_ID, &seen.trace_id.to_be_bytes());
                 for (name, value) in self.exemplar_names.iter().zip(seen.attributes) {

@@ -1,376 +1,340 @@
-//! The span aggregator itself: from a request of spans to a request of data points.
+//! The aggregator itself: from requests of spans, log records and data points to a request of data points.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 
-use super::decide::{Decided, Decider, Rules};
-use super::encode::Encoder;
-use super::extract::{Extractor, Head, Slots, span_number, trace_number};
-use super::intern::{ABSENT, Interner, Symbol};
-use super::plan::{LateBinding, MAX_EXEMPLAR_ATTRIBUTES, Plan, Source};
+use super::claims::{Claim, Claims};
+use super::events::{EVENT_NAME, Event};
+use super::extract::{Extractor, Head, span_number, trace_number};
+use super::intern::Interner;
+use super::keys::{Keys, Lists};
+use super::late::{Counts, Late, Tables};
+use super::metrics::{Counted, Metrics};
+use super::plan::{DerivationPlan, Item, MetricPlan, Plan};
+use super::select::Candidate;
 use super::series::{Family, Observation};
-use super::traces::{Record, State, Traces};
-use crate::otlp::for_each_item;
-
-/// What happened to spans, counted since the start.
-#[derive(Default)]
-struct Counts {
-    spans: u64,
-    duplicates: u64,
-    invalid_ids: u64,
-    invalid_durations: u64,
-    decided_early: u64,
-    late_parents: u64,
-}
-
-impl Counts {
-    fn left_out(&self) -> u64 {
-        self.duplicates + self.invalid_ids
-    }
-}
-
-/// The metrics and what all of them share.
-struct Metrics {
-    families: Vec<Family>,
-    exemplar_names: Vec<String>,
-    exemplar_slots: Vec<usize>,
-    /// A series that is born now held nothing at this time, the last flush.
-    start_unix_ns: u64,
-}
-
-/// The trace buffer, where the plan has late binding.
-struct Late {
-    traces: Traces,
-    decider: Decider,
-    rules: Rules,
-    outcome: usize,
-    failure: Symbol,
-    max_spans: usize,
-}
+use super::slots::Slots;
+use super::table::{Faults, Shared, Table};
+use crate::otlp::{Context, for_each_item};
 
 pub struct Engine {
-    interner: Interner,
-    extractor: Extractor,
     metrics: Metrics,
+    tables: Tables,
+    spans: Extractor,
+    events: Extractor,
+    /// The number of `EVENT_NAME` among the watched keys of log records.
+    event_name: u32,
     late: Option<Late>,
     counts: Counts,
-    series_expiration_ns: u64,
+    faults: Faults,
+    claims: Vec<Claim>,
 }
 
 impl Engine {
-    pub fn new(plan: Plan, start_unix_ns: u64) -> Self {
-        let (mut slots, mut interner) = (Slots::default(), Interner::default());
-        let limit = plan.cardinality_limit;
-        let families: Vec<Family> = plan
+    /// The error says what is wrong with the plan.
+    pub fn new(mut plan: Plan, start_unix_ns: u64) -> Result<Self, String> {
+        let (mut slots, mut interner) = (Slots::new(&plan), Interner::default());
+        let wholes: Vec<bool> = plan.metrics.iter().map(MetricPlan::counts_ones).collect();
+        let mut shared = Shared {
+            slots: &mut slots,
+            interner: &mut interner,
+        };
+        let mut table = |item| {
+            let mut keys = Keys::default();
+            let derivations = take_derivations(&mut plan.metrics, item);
+            let table = Table::new(derivations, &plan.metrics, &mut keys, &mut shared)?;
+            Ok::<_, String>((table, keys))
+        };
+        let (spans, span_keys) = table(Some(Item::Span))?;
+        let (events, mut event_keys) = table(Some(Item::Event))?;
+        let event_name = event_keys.watch(EVENT_NAME);
+        let tables = Tables::new(spans, events);
+        let late_plan = plan.late_binding.as_ref();
+        let extractor =
+            |keys, interner: &mut Interner| Extractor::new(keys, &slots, late_plan, interner);
+        let spans = extractor(span_keys, &mut interner);
+        let events = extractor(event_keys, &mut interner);
+        let exemplar_slots = plan.exemplar_attributes.iter();
+        let exemplar_slots = exemplar_slots.filter_map(|label| slots.of_label(&label.from));
+        let exemplar_slots = exemplar_slots.collect();
+        let families = plan
             .metrics
             .into_iter()
-            .map(|metric| Family::new(metric, limit, &mut slots, &mut interner))
-            .collect();
-        let exemplar_slots = plan
-            .exemplar_attributes
-            .iter()
-            .map(|label| slots.label(&label.from))
-            .collect();
-        let late_plan = plan.late_binding;
-        let late = late_plan
-            .as_ref()
-            .map(|late| Late::new(late, &families, &mut slots, &mut interner));
-        let extractor = Extractor::new(&slots, late_plan.as_ref(), &mut interner);
-        interner.pin();
-        Self {
+            .zip(wholes)
+            .map(|(metric, is_whole)| {
+                Family::new(metric, is_whole, plan.cardinality_limit, &mut interner)
+            });
+        let families = families.collect::<Result<_, _>>()?;
+        let mut metrics = Metrics {
             interner,
-            extractor,
-            metrics: Metrics {
-                families,
-                exemplar_names: plan
-                    .exemplar_attributes
-                    .into_iter()
-                    .map(|label| label.name)
-                    .collect(),
-                exemplar_slots,
-                start_unix_ns,
-            },
+            families,
+            exemplar_names: plan
+                .exemplar_attributes
+                .into_iter()
+                .map(|label| label.name)
+                .collect(),
+            exemplar_slots,
+            start_unix_ns,
+            series_expiration_ns: plan.series_expiration_ns,
+            constants_due_ns: 0,
+        };
+        let late = plan.late_binding.as_ref();
+        let late = late.map(|late| Late::new(late, &tables, &mut slots, &mut metrics));
+        metrics.interner.pin();
+        Ok(Self {
+            metrics,
+            tables,
+            spans,
+            events,
+            event_name,
             late,
             counts: Counts::default(),
-            series_expiration_ns: plan.series_expiration_ns,
-        }
+            faults: Faults::default(),
+            claims: Vec::new(),
+        })
     }
 
     /// Takes in the spans of a checked traces request and returns how many of them it left out: known already, or
     /// without valid ids. `now_ns` is of the monotonic clock.
-    pub fn update(&mut self, request: &[u8], now_ns: u64) -> u64 {
+    pub fn update_traces(&mut self, request: &[u8], now_ns: u64) -> u64 {
         self.forget_texts();
-        let before = self.counts.left_out();
+        let before = self.counts.duplicates + self.counts.invalid_ids;
+        let mut lists = Lists::default();
         for_each_item(request, |context, item| {
-            let head = self.extractor.read(&mut self.interner, context, item);
-            let slots = self.extractor.slots();
-            self.counts.spans += 1;
-            let is_new = match &mut self.late {
-                None => self.metrics.count_now(slots, &head, now_ns),
-                Some(late) => late.add(slots, &head, now_ns, &mut self.counts, &mut self.metrics),
-            };
-            self.counts.invalid_durations += u64::from(is_new && head.duration_ns().is_none());
+            self.span(context, item, &mut lists, now_ns)
         });
-        self.counts.left_out() - before
+        self.counts.duplicates + self.counts.invalid_ids - before
+    }
+
+    #[inline]
+    fn span<'a>(
+        &mut self,
+        context: &Context<'a>,
+        item: &'a [u8],
+        lists: &mut Lists<'a>,
+        now_ns: u64,
+    ) {
+        let (interner, table) = (&mut self.metrics.interner, &mut self.tables.spans);
+        enter(&mut self.spans, table, interner, context, lists);
+        let head = self.spans.span(interner, lists, item);
+        let slots = self.spans.slots();
+        let candidate = Candidate {
+            name: head.name,
+            kind: head.kind,
+            status: head.status,
+            item,
+            seen: &lists.item,
+        };
+        let (claims, faults) = (&mut self.claims, &mut self.faults);
+        table.claim(&candidate, lists, slots, interner, claims, faults);
+        self.counts.spans += 1;
+        let is_new = match &mut self.late {
+            None => self.count_span(&head, now_ns),
+            Some(late) => {
+                let is_new = late.add_span(&head, slots, claims, now_ns, &mut self.counts);
+                late.make_room(now_ns, &self.tables, &mut self.counts, &mut self.metrics);
+                is_new
+            }
+        };
+        self.counts.invalid_durations += u64::from(is_new && head.duration_ns().is_none());
+    }
+
+    /// Counts the span that was read last as it stands; always true, as nothing is known of spans before.
+    fn count_span(&mut self, head: &Head<'_>, now_ns: u64) -> bool {
+        let (slots, claims) = (self.spans.slots(), Claims(&self.claims));
+        let duration_ns = head.duration_ns().unwrap_or(0);
+        let item = Counted {
+            slots,
+            claims,
+            siblings: &[],
+            duration_ns,
+            seen: Observation {
+                trace_id: trace_number(head.trace_id).unwrap_or(0),
+                span_id: span_number(head.span_id).unwrap_or(0),
+                time_ns: head.begin_ns().saturating_add(duration_ns),
+                attributes: self.metrics.exemplar_attributes(slots),
+            },
+        };
+        let table = &self.tables.spans;
+        let counting = table.counting(self.tables.on_arrival, slots, claims);
+        self.metrics.record(table, counting, &item, now_ns);
+        true
+    }
+
+    /// Takes in the log records of a checked logs request and returns how many of them it left out: known already.
+    pub fn update_logs(&mut self, request: &[u8], now_ns: u64) -> u64 {
+        if self.tables.events.is_empty() {
+            return 0;
+        }
+        self.forget_texts();
+        let before = self.counts.repeated_events;
+        let mut lists = Lists::default();
+        for_each_item(request, |context, item| {
+            self.event(context, item, &mut lists, now_ns)
+        });
+        self.counts.repeated_events - before
+    }
+
+    /// A log record of a span waits below it; any other is counted as it stands.
+    fn event<'a>(
+        &mut self,
+        context: &Context<'a>,
+        item: &'a [u8],
+        lists: &mut Lists<'a>,
+        now_ns: u64,
+    ) {
+        let (interner, table) = (&mut self.metrics.interner, &mut self.tables.events);
+        enter(&mut self.events, table, interner, context, lists);
+        let event = Event::read(&mut self.events, interner, lists, self.event_name, item);
+        let slots = self.events.slots();
+        let candidate = Candidate {
+            name: event.name.as_bytes(),
+            kind: 0,
+            status: 0,
+            item: &[],
+            seen: &lists.item,
+        };
+        let (claims, faults) = (&mut self.claims, &mut self.faults);
+        let possible = table.claim(&candidate, lists, slots, interner, claims, faults);
+        if possible == 0 {
+            return;
+        }
+        self.counts.events += 1;
+        match (&mut self.late, event.ids()) {
+            (Some(late), Some(ids)) => {
+                late.add_event(ids, &event, slots, claims, now_ns, &mut self.counts);
+                late.make_room(now_ns, &self.tables, &mut self.counts, &mut self.metrics);
+            }
+            (_, ids) => self.count_event(&event, ids, now_ns),
+        }
+    }
+
+    fn count_event(&mut self, event: &Event<'_>, ids: Option<(u128, u64)>, now_ns: u64) {
+        let (slots, claims) = (self.events.slots(), Claims(&self.claims));
+        let (trace_id, span_id) = ids.unwrap_or((0, 0));
+        let item = Counted {
+            slots,
+            claims,
+            siblings: &[],
+            duration_ns: 0,
+            seen: Observation {
+                trace_id,
+                span_id,
+                time_ns: event.time_ns,
+                attributes: self.metrics.exemplar_attributes(slots),
+            },
+        };
+        let table = &self.tables.events;
+        let counting = table.counting(self.tables.of_events, slots, claims);
+        self.metrics.record(table, counting, &item, now_ns);
     }
 
     /// Decides what is due and returns the series that changed: a metrics request and its number of data points.
     /// `now_ns` is of the monotonic clock, for waiting; `unix_ns` stands in the points.
     pub fn flush(&mut self, now_ns: u64, unix_ns: u64) -> (Vec<u8>, u64) {
         if let Some(late) = &mut self.late {
-            late.decide(now_ns, false, &mut self.counts, &mut self.metrics);
+            late.decide(
+                now_ns,
+                false,
+                &self.tables,
+                &mut self.counts,
+                &mut self.metrics,
+            );
             if let Some(before_ns) = now_ns.checked_sub(late.rules.max_wait_ns) {
                 late.traces.forget_idle(before_ns);
             }
         }
-        self.take_changed(now_ns, unix_ns)
+        self.metrics.take_changed(now_ns, unix_ns)
     }
 
-    /// As `flush`, but decides every span without waiting: for the end.
+    /// As `flush`, but decides everything without waiting: for the end.
     pub fn flush_all(&mut self, now_ns: u64, unix_ns: u64) -> (Vec<u8>, u64) {
         if let Some(late) = &mut self.late {
-            late.decide(now_ns, true, &mut self.counts, &mut self.metrics);
+            late.decide(
+                now_ns,
+                true,
+                &self.tables,
+                &mut self.counts,
+                &mut self.metrics,
+            );
         }
-        self.take_changed(now_ns, unix_ns)
-    }
-
-    fn take_changed(&mut self, now_ns: u64, unix_ns: u64) -> (Vec<u8>, u64) {
-        let metrics = &mut self.metrics;
-        let changed: Vec<_> = metrics
-            .families
-            .iter_mut()
-            .map(Family::take_changed)
-            .collect();
-        let encoder = Encoder {
-            interner: &self.interner,
-            exemplar_names: &metrics.exemplar_names,
-            unix_ns,
-        };
-        let request = encoder.request(&metrics.families, &changed);
-        metrics.start_unix_ns = metrics.start_unix_ns.max(unix_ns);
-        let expired = now_ns.checked_sub(self.series_expiration_ns);
-        if let Some(before_ns) = expired.filter(|_| self.series_expiration_ns > 0) {
-            metrics
-                .families
-                .iter_mut()
-                .for_each(|family| family.expire(before_ns));
-        }
-        request
+        self.metrics.take_changed(now_ns, unix_ns)
     }
 
     /// Lets go of label values that nothing refers to any more.
     fn forget_texts(&mut self) {
-        if self.interner.is_full() {
-            self.interner.sweep(|live| {
-                self.metrics
-                    .families
-                    .iter()
-                    .for_each(|family| family.mark(live));
-                self.late
-                    .iter()
-                    .flat_map(|late| late.traces.symbols())
-                    .for_each(live);
-            });
+        if self.metrics.interner.is_full() {
+            let waiting = self.late.iter().flat_map(|late| late.traces.symbols());
+            self.metrics.forget_texts(waiting);
         }
     }
 
     /// Spans that are not counted yet.
     pub fn waiting(&self) -> u64 {
-        self.late
-            .as_ref()
-            .map_or(0, |late| late.traces.waiting as u64)
+        let waiting = |late: &Late| late.traces.waiting as u64 - late.waiting_events;
+        self.late.as_ref().map_or(0, waiting)
+    }
+
+    /// Log records that are not counted yet.
+    pub fn waiting_events(&self) -> u64 {
+        self.late.as_ref().map_or(0, |late| late.waiting_events)
     }
 
     /// All counts by name, since the start; `series`, `waiting` and `buffered` are what there is now.
     pub fn stats(&self) -> BTreeMap<&'static str, u64> {
-        let traces = self.late.as_ref().map(|late| &late.traces);
-        let families = &self.metrics.families;
+        let buffered = self.late.as_ref().map_or(0, |late| late.traces.records);
+        let (counts, families) = (&self.counts, &self.metrics.families);
+        let total = |of: fn(&Family) -> u64| families.iter().map(of).sum::<u64>();
         BTreeMap::from([
-            ("spans", self.counts.spans),
-            ("duplicates", self.counts.duplicates),
-            ("invalid_ids", self.counts.invalid_ids),
-            ("invalid_durations", self.counts.invalid_durations),
-            ("decided_early", self.counts.decided_early),
-            ("late_parents", self.counts.late_parents),
+            ("spans", counts.spans),
+            ("duplicates", counts.duplicates),
+            ("invalid_ids", counts.invalid_ids),
+            ("invalid_durations", counts.invalid_durations),
+            ("decided_early", counts.decided_early),
+            ("late_parents", counts.late_parents),
+            ("events", counts.events),
+            ("repeated_events", counts.repeated_events),
             (
-                "overflowed",
-                families.iter().map(|family| family.overflowed).sum(),
+                "invalid_values",
+                self.faults.no_number + total(|family| family.refused),
             ),
-            (
-                "series",
-                families
-                    .iter()
-                    .map(|family| family.series.len() as u64)
-                    .sum(),
-            ),
+            ("claims_left_out", self.faults.left_out),
+            ("overflowed", total(|family| family.overflowed)),
+            ("series", total(|family| family.series.len() as u64)),
             ("waiting", self.waiting()),
-            ("buffered", traces.map_or(0, |traces| traces.records as u64)),
+            ("waiting_events", self.waiting_events()),
+            ("buffered", buffered as u64),
         ])
     }
 }
 
-impl Metrics {
-    /// Counts a span as it stands; always true, as nothing is known of spans before.
-    fn count_now(&mut self, slots: &[Symbol], head: &Head<'_>, now_ns: u64) -> bool {
-        let duration_ns = head.duration_ns().unwrap_or(0);
-        let seen = Observation {
-            duration_ns,
-            trace_id: trace_number(head.trace_id).unwrap_or(0),
-            span_id: span_number(head.span_id).unwrap_or(0),
-            time_ns: head.begin_ns().saturating_add(duration_ns),
-            attributes: self.exemplar_attributes(slots),
-        };
-        self.record(Source::All, slots, &seen, now_ns);
-        true
+/// Takes the derivations from `item` out of their metrics, each with its metric's position.
+fn take_derivations(
+    metrics: &mut [MetricPlan],
+    item: Option<Item>,
+) -> Vec<(usize, DerivationPlan)> {
+    let mut taken = Vec::new();
+    for (family, metric) in metrics.iter_mut().enumerate() {
+        let all = std::mem::take(&mut metric.derivations);
+        let (own, others) = all.into_iter().partition(|one| one.source.item() == item);
+        metric.derivations = others;
+        let own: Vec<_> = own;
+        taken.extend(own.into_iter().map(|one| (family, one)));
     }
-
-    fn count_decided(&mut self, decided: &Decided<'_>, now_ns: u64) {
-        let record = decided.record;
-        let seen = Observation {
-            duration_ns: record.duration_ns,
-            trace_id: decided.trace_id,
-            span_id: record.span_id,
-            time_ns: record.start_ns.saturating_add(record.duration_ns),
-            attributes: self.exemplar_attributes(decided.labels),
-        };
-        let source = if decided.is_run {
-            Source::StageRuns
-        } else {
-            Source::Spans
-        };
-        if !decided.is_noise {
-            self.record(source, decided.labels, &seen, now_ns);
-        }
-        if decided.is_error {
-            self.record(Source::Errors, decided.labels, &seen, now_ns);
-        }
-    }
-
-    fn exemplar_attributes(&self, slots: &[Symbol]) -> [Symbol; MAX_EXEMPLAR_ATTRIBUTES] {
-        let mut attributes = [ABSENT; MAX_EXEMPLAR_ATTRIBUTES];
-        for (attribute, slot) in attributes.iter_mut().zip(&self.exemplar_slots) {
-            *attribute = slots[*slot];
-        }
-        attributes
-    }
-
-    fn record(&mut self, source: Source, slots: &[Symbol], seen: &Observation, now_ns: u64) {
-        for family in self
-            .families
-            .iter_mut()
-            .filter(|family| family.counts(source))
-        {
-            family.record(slots, seen, now_ns, self.start_unix_ns);
-        }
-    }
+    taken
 }
 
-impl Late {
-    fn new(
-        plan: &LateBinding,
-        families: &[Family],
-        slots: &mut Slots,
-        interner: &mut Interner,
-    ) -> Self {
-        let stage = slots.attribute(&plan.stage);
-        let inherited: Vec<usize> = plan
-            .inherited
-            .iter()
-            .map(|key| slots.attribute(key))
-            .collect();
-        let is_shown = |slot: &usize| {
-            *slot == stage
-                || families
-                    .iter()
-                    .any(|family| family.slots().any(|shown| shown == *slot))
-        };
-        let awaited = inherited.iter().copied().filter(is_shown).collect();
-        let (model, outcome) = (slots.attribute(&plan.model), slots.attribute(&plan.outcome));
-        let stage_run = slots.attribute(&plan.stage_run);
-        let noise = slots.attribute(&plan.noise);
-        Self {
-            traces: Traces::default(),
-            decider: Decider::default(),
-            rules: Rules {
-                stride: slots.0.len(),
-                stage,
-                model,
-                stage_run,
-                noise,
-                run: interner.intern("true"),
-                no_run: interner.intern("false"),
-                inherited,
-                awaited,
-                decision_wait_ns: plan.decision_wait_ns,
-                max_wait_ns: plan.max_wait_ns.max(plan.decision_wait_ns),
-            },
-            outcome,
-            failure: interner.intern(&plan.failure),
-            max_spans: plan.max_spans.max(1),
-        }
-    }
-
-    /// Takes a span in; false where it is known already or has no valid ids.
-    fn add(
-        &mut self,
-        slots: &[Symbol],
-        head: &Head<'_>,
-        now_ns: u64,
-        counts: &mut Counts,
-        metrics: &mut Metrics,
-    ) -> bool {
-        let ids = trace_number(head.trace_id).zip(span_number(head.span_id));
-        let Some((trace_id, span_id)) = ids else {
-            counts.invalid_ids += 1;
-            return false;
-        };
-        let record = Record {
-            span_id,
-            parent_id: span_number(head.parent_id).unwrap_or(0),
-            start_ns: head.begin_ns(),
-            duration_ns: head.duration_ns().unwrap_or(0),
-            arrived_ns: now_ns,
-            parent_is_local: head.parent_is_local(),
-            failed: slots[self.outcome] == self.failure,
-            state: State::Waiting,
-        };
-        let due_ns = now_ns.saturating_add(self.rules.decision_wait_ns);
-        if !self.traces.add(trace_id, record, slots, due_ns) {
-            counts.duplicates += 1;
-            return false;
-        }
-        if self.traces.records > self.max_spans {
-            self.make_room(now_ns, counts, metrics);
-        }
-        true
-    }
-
-    /// Decides the traces that are due, or all, and counts their spans.
-    fn decide(&mut self, now_ns: u64, all: bool, counts: &mut Counts, metrics: &mut Metrics) {
-        let (decider, rules) = (&mut self.decider, &self.rules);
-        let until_ns = if all { u64::MAX } else { now_ns };
-        self.traces.decide_due(until_ns, &mut |trace| {
-            decider.decide(trace, rules, now_ns, all, |decided| {
-                counts.late_parents += u64::from(decided.is_late);
-                metrics.count_decided(&decided, now_ns);
-            });
-        });
-    }
-
-    /// Forgets the oldest traces that are through; where none is, decides the tenth that is idle for longest.
-    fn make_room(&mut self, now_ns: u64, counts: &mut Counts, metrics: &mut Metrics) {
-        let (decider, rules) = (&mut self.decider, &self.rules);
-        while self.traces.records > self.max_spans {
-            if self.traces.forget_oldest() {
-                continue;
-            }
-            self.traces
-                .decide_oldest(self.max_spans.div_ceil(10), &mut |trace| {
-                    decider.decide(trace, rules, now_ns, true, |decided| {
-                        counts.decided_early += 1;
-                        metrics.count_decided(&decided, now_ns);
-                    });
-                });
-        }
+/// Makes extractor and selectors ready for an item.
+#[inline]
+fn enter<'a>(
+    extractor: &mut Extractor,
+    table: &mut Table,
+    interner: &mut Interner,
+    context: &Context<'a>,
+    lists: &mut Lists<'a>,
+) {
+    extractor.enter(interner, context, lists);
+    if context.new_scope {
+        table.selection.enter(context);
     }
 }

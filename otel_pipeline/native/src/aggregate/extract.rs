@@ -1,13 +1,12 @@
-//! Reads from a span what aggregation needs: ids, times, status and the label values in their slots.
+//! Reads from items and what is around them what aggregation needs: the label values in their slots, the watched
+//! attributes, and of a span its ids, times and status.
 #![forbid(unsafe_code)]
 
-use std::fmt::Write;
-
-use base64::Engine;
-
-use super::intern::{ABSENT, Interner, MAX_VALUE_BYTES, Symbol};
-use super::keys::Keys;
-use super::plan::{LabelSource, LateBinding, SpanField};
+use super::intern::{ABSENT, Interner, Symbol};
+use super::keys::{Keys, Lists, Seen};
+use super::plan::{LateBinding, SpanField};
+use super::slots::{SlotSource, Slots};
+use super::text::symbol_of;
 use crate::otlp::{
     AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, key_value, scope, span, text,
 };
@@ -36,9 +35,9 @@ pub struct Head<'a> {
     pub parent_id: &'a [u8],
     pub start_ns: u64,
     pub end_ns: u64,
-    name: &'a [u8],
-    kind: usize,
-    status: usize,
+    pub name: &'a [u8],
+    pub kind: usize,
+    pub status: usize,
     flags: u64,
 }
 
@@ -76,80 +75,42 @@ pub fn span_number(id: &[u8]) -> Option<u64> {
     (number != 0).then_some(number)
 }
 
-/// A label value that is read of every item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SlotSource {
-    /// An attribute of the item, else of its scope, else of its resource.
-    Attribute(String),
-    Field(SpanField),
-}
-
-/// The label values of one item, each in its slot: all that every item is asked for, once.
-#[derive(Debug, Default)]
-pub struct Slots(pub Vec<SlotSource>);
-
-impl Slots {
-    /// The slot for `source`; made at the first call.
-    pub fn slot(&mut self, source: SlotSource) -> usize {
-        self.0
-            .iter()
-            .position(|known| *known == source)
-            .unwrap_or_else(|| {
-                self.0.push(source);
-                self.0.len() - 1
-            })
-    }
-
-    pub fn attribute(&mut self, key: &str) -> usize {
-        self.slot(SlotSource::Attribute(key.to_owned()))
-    }
-
-    fn keys(&self) -> Keys {
-        let mut keys = Keys::default();
-        for (slot, source) in (0..).zip(&self.0) {
-            if let SlotSource::Attribute(key) = source {
-                keys.put_in_slot(key, slot);
-            }
-        }
-        keys
-    }
-
-    pub fn label(&mut self, from: &LabelSource) -> usize {
-        match from {
-            LabelSource::Field(field) => self.slot(SlotSource::Field(*field)),
-            LabelSource::Attributes(keys) => self.attribute(keys.first().map_or("", |key| key)),
-        }
-    }
-}
-
+/// Reads items of one kind.
 pub struct Extractor {
     keys: Keys,
     name: Option<usize>,
     kind: Option<(usize, [Symbol; 6])>,
     status: Option<(usize, [Symbol; 3])>,
     outcome: Option<(usize, [Symbol; 2])>,
+    levels: Levels,
+}
+
+/// The slots, as filled by the attributes of resource, scope and item.
+struct Levels {
     resource: Vec<Symbol>,
     scope: Vec<Symbol>,
-    span: Vec<Symbol>,
+    item: Vec<Symbol>,
     /// The last value of each slot: mostly the next one's too.
     recent: Vec<Symbol>,
 }
 
 impl Extractor {
-    pub fn new(slots: &Slots, late: Option<&LateBinding>, interner: &mut Interner) -> Self {
-        let field = |wanted| {
-            let wanted = SlotSource::Field(wanted);
-            slots.0.iter().position(|source| *source == wanted)
-        };
-        let attribute = |key: &str| {
-            slots
-                .0
-                .iter()
-                .position(|source| matches!(source, SlotSource::Attribute(name) if name == key))
-        };
+    /// `keys` are the watched ones; they are joined by those of the slots.
+    pub fn new(
+        mut keys: Keys,
+        slots: &Slots,
+        late: Option<&LateBinding>,
+        interner: &mut Interner,
+    ) -> Self {
+        for (slot, source) in (0..).zip(&slots.0) {
+            if let SlotSource::Attribute(key) = source {
+                keys.put_in_slot(key, slot);
+            }
+        }
+        let field = |wanted| slots.find(&SlotSource::Field(wanted));
         let absent = vec![ABSENT; slots.0.len()];
         Self {
-            keys: slots.keys(),
+            keys,
             name: field(SpanField::SpanName),
             kind: field(SpanField::SpanKind)
                 .map(|slot| (slot, KINDS.map(|kind| interner.intern(kind)))),
@@ -157,29 +118,37 @@ impl Extractor {
                 .map(|slot| (slot, STATUSES.map(|status| interner.intern(status)))),
             outcome: late.and_then(|late| {
                 let words = [&late.success, &late.failure].map(|word| interner.intern(word));
-                attribute(&late.outcome).map(|slot| (slot, words))
+                let slot = slots.find(&SlotSource::Attribute(late.outcome.clone()));
+                slot.map(|slot| (slot, words))
             }),
-            resource: absent.clone(),
-            scope: absent.clone(),
-            span: absent.clone(),
-            recent: absent,
+            levels: Levels {
+                resource: absent.clone(),
+                scope: absent.clone(),
+                item: absent.clone(),
+                recent: absent,
+            },
         }
     }
 
-    /// Reads one item; its label values are in `slots()` afterwards.
-    pub fn read<'a>(
+    /// Reads resource and scope where they are new; then the item's own attributes may follow.
+    #[inline]
+    pub fn enter<'a>(
         &mut self,
         interner: &mut Interner,
         context: &Context<'a>,
-        item: &'a [u8],
-    ) -> Head<'a> {
+        lists: &mut Lists<'a>,
+    ) {
+        let levels = &mut self.levels;
         if context.new_resource {
-            self.resource.fill(ABSENT);
+            lists.resource.0.clear();
+            levels.resource.fill(ABSENT);
             for (key, value) in attributes(context.resource, RESOURCE_ATTRIBUTES) {
+                let (seen, slots) = (&mut lists.resource, &mut levels.resource);
                 set(
                     &self.keys,
-                    &mut self.recent,
-                    &mut self.resource,
+                    &mut levels.recent,
+                    slots,
+                    seen,
                     interner,
                     key,
                     value,
@@ -187,45 +156,68 @@ impl Extractor {
             }
         }
         if context.new_scope {
-            self.scope.copy_from_slice(&self.resource);
+            lists.scope.0.clear();
+            levels.scope.copy_from_slice(&levels.resource);
             for (key, value) in attributes(context.scope, scope::ATTRIBUTES) {
+                let (seen, slots) = (&mut lists.scope, &mut levels.scope);
                 set(
                     &self.keys,
-                    &mut self.recent,
-                    &mut self.scope,
+                    &mut levels.recent,
+                    slots,
+                    seen,
                     interner,
                     key,
                     value,
                 );
             }
         }
-        self.span.copy_from_slice(&self.scope);
-        let head = self.head(interner, item);
-        self.fill_fields(interner, &head);
-        head
+        lists.item.0.clear();
+        levels.item.copy_from_slice(&levels.scope);
     }
 
-    /// The label values of the span that was read last.
-    pub fn slots(&self) -> &[Symbol] {
-        &self.span
+    /// Takes in one attribute of the item.
+    #[inline]
+    pub fn attribute<'a>(
+        &mut self,
+        interner: &mut Interner,
+        lists: &mut Lists<'a>,
+        attribute: &'a [u8],
+    ) {
+        let (key, value) = key_value(attribute);
+        let (levels, seen) = (&mut self.levels, &mut lists.item);
+        let slots = &mut levels.item;
+        set(
+            &self.keys,
+            &mut levels.recent,
+            slots,
+            seen,
+            interner,
+            key,
+            value,
+        );
     }
 
-    fn head<'a>(&mut self, interner: &mut Interner, item: &'a [u8]) -> Head<'a> {
+    /// Puts the item's name into its slot, if it has one.
+    pub fn name(&mut self, interner: &mut Interner, name: &[u8]) {
+        if let Some(slot) = self.name {
+            let recent = &mut self.levels.recent[slot];
+            self.levels.item[slot] = recall(interner, recent, name);
+        }
+    }
+
+    /// Reads one span, all but resource and scope; its label values are in `slots()` afterwards.
+    #[inline]
+    pub fn span<'a>(
+        &mut self,
+        interner: &mut Interner,
+        lists: &mut Lists<'a>,
+        item: &'a [u8],
+    ) -> Head<'a> {
         let mut head = Head::default();
         for field in fields(item).flatten() {
             let value = field.value;
             match field.number {
-                span::ATTRIBUTES => {
-                    let (key, value) = key_value(value.bytes());
-                    set(
-                        &self.keys,
-                        &mut self.recent,
-                        &mut self.span,
-                        interner,
-                        key,
-                        value,
-                    );
-                }
+                span::ATTRIBUTES => self.attribute(interner, lists, value.bytes()),
                 span::TRACE_ID => head.trace_id = value.bytes(),
                 span::SPAN_ID => head.span_id = value.bytes(),
                 span::PARENT_SPAN_ID => head.parent_id = value.bytes(),
@@ -238,22 +230,27 @@ impl Extractor {
                 _ => {}
             }
         }
+        self.name(interner, head.name);
+        self.fill_fields(&head);
         head
     }
 
-    fn fill_fields(&mut self, interner: &mut Interner, head: &Head<'_>) {
-        if let Some(slot) = self.name {
-            self.span[slot] = recent(interner, &mut self.recent[slot], head.name);
-        }
+    /// The label values of the item that was read last.
+    pub fn slots(&self) -> &[Symbol] {
+        &self.levels.item
+    }
+
+    fn fill_fields(&mut self, head: &Head<'_>) {
+        let item = &mut self.levels.item;
         if let Some((slot, symbols)) = &self.kind {
-            self.span[*slot] = *symbols.get(head.kind).unwrap_or(&symbols[0]);
+            item[*slot] = *symbols.get(head.kind).unwrap_or(&symbols[0]);
         }
         if let Some((slot, symbols)) = &self.status {
-            self.span[*slot] = *symbols.get(head.status).unwrap_or(&symbols[0]);
+            item[*slot] = *symbols.get(head.status).unwrap_or(&symbols[0]);
         }
         if let Some((slot, symbols)) = &self.outcome {
-            if self.span[*slot] == ABSENT {
-                self.span[*slot] = symbols[usize::from(head.status == STATUS_ERROR)];
+            if item[*slot] == ABSENT {
+                item[*slot] = symbols[usize::from(head.status == STATUS_ERROR)];
             }
         }
     }
@@ -267,23 +264,26 @@ fn status_code(status: &[u8]) -> usize {
         .map_or(0, |field| field.value.number() as usize)
 }
 
-/// Puts the value of an attribute into its slot, if the plan has one and the value is not empty.
+/// Puts the value of an attribute where the plan wants it: into its slot, if it is not empty, or among those seen.
 #[inline]
-fn set(
+fn set<'a>(
     keys: &Keys,
     last: &mut [Symbol],
     slots: &mut [Symbol],
+    seen: &mut Seen<'a>,
     interner: &mut Interner,
     key: &[u8],
-    value: &[u8],
+    value: &'a [u8],
 ) {
-    let Some(slot) = keys.find(key).and_then(|asked| asked.slot) else {
-        return;
-    };
+    let Some(asked) = keys.find(key) else { return };
+    if let Some(watched) = asked.watched {
+        seen.0.push((watched, value));
+    }
+    let Some(slot) = asked.slot else { return };
     let slot = slot as usize;
     let symbol = match plain_text(value) {
-        Some(text) => recent(interner, &mut last[slot], text),
-        None => interner.intern(&label_text(AnyValue::parse(value))),
+        Some(text) => recall(interner, &mut last[slot], text),
+        None => symbol_of(AnyValue::parse(value), interner),
     };
     if symbol != ABSENT {
         slots[slot] = symbol;
@@ -303,75 +303,9 @@ fn plain_text(value: &[u8]) -> Option<&[u8]> {
 
 /// The symbol of `bytes`, by comparing with the last one first.
 #[inline]
-fn recent(interner: &mut Interner, last: &mut Symbol, bytes: &[u8]) -> Symbol {
+fn recall(interner: &mut Interner, last: &mut Symbol, bytes: &[u8]) -> Symbol {
     if interner.text(*last).as_bytes() != bytes {
         *last = interner.intern(text(bytes));
     }
     *last
-}
-
-/// A value as label text: what is not text is written as JSON. Source: "Mapping arbitrary data to OTLP AnyValue",
-/// compatibility/prometheus_and_openmetrics.md. Only as much is written as a label keeps.
-pub fn label_text(value: AnyValue<'_>) -> String {
-    let mut out = String::new();
-    match value {
-        AnyValue::Str(text) => out.push_str(text),
-        AnyValue::Bytes(bytes) => out.push_str(&base64_text(bytes)),
-        other => write_json(other, &mut out, 0),
-    }
-    out
-}
-
-const MAX_JSON_DEPTH: usize = 8;
-
-fn write_json(value: AnyValue<'_>, out: &mut String, depth: usize) {
-    if depth > MAX_JSON_DEPTH || out.len() > MAX_VALUE_BYTES {
-        return;
-    }
-    match value {
-        AnyValue::Empty => out.push_str(if depth == 0 { "" } else { "null" }),
-        AnyValue::Str(text) => write_json_text(text, out),
-        AnyValue::Bytes(bytes) => write_json_text(&base64_text(bytes), out),
-        AnyValue::Bool(value) => _ = write!(out, "{value}"),
-        AnyValue::Int(value) => _ = write!(out, "{value}"),
-        AnyValue::Double(value) => _ = write!(out, "{value}"),
-        AnyValue::Array(body) => write_members(body, out, ['[', ']'], |member, out| {
-            write_json(AnyValue::parse(member), out, depth + 1);
-        }),
-        AnyValue::Kvlist(body) => write_members(body, out, ['{', '}'], |member, out| {
-            let (key, value) = key_value(member);
-            write_json_text(text(key), out);
-            out.push(':');
-            write_json(AnyValue::parse(value), out, depth + 1);
-        }),
-    }
-}
-
-/// Writes the members of an ArrayValue or KeyValueList body, as far as a label keeps them.
-fn write_members(
-    body: &[u8],
-    out: &mut String,
-    around: [char; 2],
-    mut write: impl FnMut(&[u8], &mut String),
-) {
-    out.push(around[0]);
-    for (index, member) in fields(body).flatten().enumerate() {
-        if out.len() > MAX_VALUE_BYTES {
-            break;
-        }
-        if index > 0 {
-            out.push(',');
-        }
-        write(member.value.bytes(), out);
-    }
-    out.push(around[1]);
-}
-
-fn write_json_text(text: &str, out: &mut String) {
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
-}
-
-fn base64_text(bytes: &[u8]) -> String {
-    let kept = &bytes[..bytes.len().min(MAX_VALUE_BYTES)];
-    base64::engine::general_purpose::STANDARD.encode(kept)
 }

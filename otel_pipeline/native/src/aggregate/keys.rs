@@ -97,3 +97,11 @@ impl<'a> Seen<'a> {
         Some(AnyValue::parse(value))
     }
 }
+
+/// The watched attributes of an item and of what is around it.
+#[derive(Debug, Default)]
+pub struct Lists<'a> {
+    pub resource: Seen<'a>,
+    pub scope: Seen<'a>,
+    pub item: Seen<'a>,
+}

@@ -1,15 +1,24 @@
-//! Spans into cumulative metrics by a plan: each span as it arrives, or late, when the rest of its trace is known.
+//! Spans, log records and data points into cumulative metrics by a plan: each item as it arrives, or late, when the
+//! rest of its trace is known.
 
+pub mod claims;
 pub mod decide;
 pub mod encode;
 pub mod engine;
+pub mod events;
 pub mod extract;
 pub mod hash;
 pub mod intern;
 pub mod keys;
+pub mod labels;
+pub mod late;
+pub mod metrics;
 pub mod plan;
 pub mod select;
 pub mod series;
+pub mod slots;
+pub mod table;
+pub mod text;
 pub mod traces;
 pub mod usage;
 
@@ -47,18 +56,22 @@ impl SpanAggregator {
 impl SpanAggregator {
     #[new]
     fn new(plan: &str, start_unix_ns: u64) -> PyResult<Self> {
-        let plan = Plan::parse(plan).map_err(PyValueError::new_err)?;
-        Ok(Self(Mutex::new(Engine::new(plan, start_unix_ns))))
+        let engine = Plan::parse(plan).and_then(|plan| Engine::new(plan, start_unix_ns));
+        Ok(Self(Mutex::new(engine.map_err(PyValueError::new_err)?)))
     }
 
-    fn update(&self, py: Python<'_>, batch: &Batch, now_ns: u64) -> PyResult<u64> {
-        if batch.signal != Signal::Traces {
-            return Err(PyValueError::new_err(
-                "SpanAggregator takes batches of traces",
-            ));
+    fn update(
+        &self,
+        py: Python<'_>,
+        batch: Bound<'_, Batch>,
+        now_ns: u64,
+    ) -> (u64, Option<Py<Batch>>) {
+        let (signal, data) = (batch.get().signal, batch.get().bytes(py));
+        match signal {
+            Signal::Traces => (py.detach(|| self.lock().update_traces(data, now_ns)), None),
+            Signal::Logs => (py.detach(|| self.lock().update_logs(data, now_ns)), None),
+            Signal::Metrics => (0, Some(batch.unbind())),
         }
-        let data = batch.bytes(py);
-        Ok(py.detach(|| self.lock().update(data, now_ns)))
     }
 
     fn flush(&self, py: Python<'_>, now_ns: u64, unix_ns: u64) -> Option<Batch> {
@@ -72,6 +85,11 @@ impl SpanAggregator {
     #[getter]
     fn waiting(&self) -> u64 {
         self.lock().waiting()
+    }
+
+    #[getter]
+    fn waiting_events(&self) -> u64 {
+        self.lock().waiting_events()
     }
 
     fn stats(&self) -> BTreeMap<&'static str, u64> {

@@ -261,7 +261,8 @@ impl Plan {
         Ok(plan)
     }
 
-    fn derivations(&self) -> impl Iterator<Item = &DerivationPlan> {
+    /// Of all metrics.
+    pub fn derivations(&self) -> impl Iterator<Item = &DerivationPlan> {
         self.metrics.iter().flat_map(|metric| &metric.derivations)
     }
 }
@@ -278,6 +279,9 @@ impl MetricPlan {
             .any(|one| one.labels.len() != self.labels.len())
         {
             return Err("a constant needs a text for each label".to_owned());
+        }
+        if !self.constants.is_empty() && self.instrument != Instrument::Gauge {
+            return Err("constants are gauges".to_owned());
         }
         let mut derivations = self.derivations.iter();
         derivations.try_for_each(|derivation| self.check_derivation(derivation, late))
@@ -320,6 +324,14 @@ impl MetricPlan {
             return Err("no such label".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether every observation is 1, so that the sums are whole numbers.
+    pub fn counts_ones(&self) -> bool {
+        let is_one = |one: &DerivationPlan| {
+            one.value == Measure::One && one.scale == 1.0 && one.source != Source::Points
+        };
+        self.instrument == Instrument::Counter && self.derivations.iter().all(is_one)
     }
 
     /// Nanoseconds in the metric's unit, where that is one of time.

@@ -33,7 +33,7 @@ pub struct SelectorSpec {
 
 /// One item as selectors see it.
 pub struct Candidate<'a, 's> {
-    pub name: &'a str,
+    pub name: &'a [u8],
     pub kind: usize,
     pub status: usize,
     /// The whole message, for the events of a span.
@@ -120,7 +120,7 @@ impl Selection {
             tried |= self.by_key.get(*watched as usize).unwrap_or(&0);
         }
         if !self.by_name.is_empty()
-            && let Some(name) = self.names.find(item.name.as_bytes())
+            && let Some(name) = self.names.find(item.name)
         {
             let name = name.watched.map(|number| self.by_name[number as usize]);
             tried |= name.unwrap_or(0);
@@ -191,7 +191,7 @@ impl Selector {
     }
 
     fn holds(&self, item: &Candidate<'_, '_>) -> bool {
-        let is_name = |one: &Matcher| one.holds(Some(AnyValue::Str(item.name)));
+        let is_name = |one: &Matcher| one.holds(Some(AnyValue::Str(text(item.name))));
         has_bit(self.kinds, item.kind)
             && has_bit(self.statuses, item.status)
             && self.name.as_ref().is_none_or(is_name)

@@ -1,24 +1,34 @@
-//! The series of each metric: cumulative counters and histograms with a limit on how many there may be.
+//! The series of each metric: cumulative sums, histograms and gauges, with a limit on how many there may be.
 #![forbid(unsafe_code)]
 
-use super::extract::Slots;
 use super::hash::HashMap;
-use super::intern::{ABSENT, Interner, Symbol};
-use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES, Measure, MetricPlan, Source};
+use super::intern::{Interner, Symbol};
+use super::labels::Label;
+use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES, MetricPlan};
 
-/// One observation and where it was made.
-#[derive(Debug, Clone, Copy)]
+/// Where and when an observation was made.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Observation {
-    pub duration_ns: u64,
     pub trace_id: u128,
+    /// 0 where there is no span to show.
     pub span_id: u64,
-    /// End of the span, Unix time.
+    /// End of the span, or the time of the log record or data point; Unix time.
     pub time_ns: u64,
     pub attributes: [Symbol; MAX_EXEMPLAR_ATTRIBUTES],
 }
 
+/// What is observed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Amount {
+    One,
+    /// Whole, so that the order of addition makes no difference.
+    Nanoseconds(u64),
+    Number(f64),
+}
+
 pub struct Exemplar {
     pub seen: Observation,
+    pub value: f64,
     pub bucket: usize,
     /// Counts up with every exemplar of a metric: the higher, the later.
     pub order: u64,
@@ -29,20 +39,17 @@ pub struct Series {
     pub labels: Option<Box<[Symbol]>>,
     pub start_unix_ns: u64,
     pub count: u64,
-    /// Whole nanoseconds, so that the order of addition makes no difference.
-    pub sum_ns: u128,
-    /// One more than the bounds; of a counter one.
+    sum_ns: u128,
+    /// What was not observed in nanoseconds; of a gauge the latest value.
+    sum: f64,
+    /// One more than the bounds; of other metrics than histograms one.
     pub buckets: Vec<u64>,
     /// The latest of each bucket.
     pub exemplars: Vec<Exemplar>,
     touched_ns: u64,
+    /// Of a gauge: when its value was the latest.
+    time_ns: u64,
     changed: bool,
-}
-
-pub struct Label {
-    pub name: String,
-    slot: usize,
-    default: Symbol,
 }
 
 /// A metric and its series.
@@ -52,29 +59,49 @@ pub struct Family {
     pub series: Vec<Series>,
     /// Observations that went to the overflow series.
     pub overflowed: u64,
+    /// Observations that cannot be added up: negative ones of what never falls.
+    pub refused: u64,
+    /// Whether all it counts is ones.
+    pub is_whole: bool,
     by_labels: HashMap<Box<[Symbol]>, usize>,
     overflow: Option<usize>,
     changed: Vec<usize>,
     key: Vec<Symbol>,
-    divisor: f64,
+    /// Nanoseconds in the unit.
+    pub divisor: f64,
     most_series: usize,
     exemplars: u64,
 }
 
+/// When things are, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Monotonic.
+    pub now_ns: u64,
+    /// Unix time of the last flush: a series that is born now held nothing then.
+    pub start_unix_ns: u64,
+}
+
 impl Family {
-    pub fn new(plan: MetricPlan, limit: usize, slots: &mut Slots, interner: &mut Interner) -> Self {
-        let labels = plan.labels.iter().map(|label| Label {
-            name: label.name.clone(),
-            slot: slots.label(&label.from),
-            default: label
-                .default
-                .as_deref()
-                .map_or(ABSENT, |text| interner.intern(text)),
-        });
-        Self {
-            labels: labels.collect(),
+    /// `is_whole`: all it counts is ones. The error is that of a bad label.
+    pub fn new(
+        mut plan: MetricPlan,
+        is_whole: bool,
+        limit: usize,
+        interner: &mut Interner,
+    ) -> Result<Self, String> {
+        let labels = std::mem::take(&mut plan.labels).into_iter();
+        let labels = labels.map(|label| Label::new(label, interner));
+        let labels = labels.collect::<Result<_, _>>();
+        for text in plan.constants.iter().flat_map(|constant| &constant.labels) {
+            interner.intern(text);
+        }
+        Ok(Self {
+            labels: labels.map_err(|error| format!("{}: {error}", plan.name))?,
             series: Vec::new(),
             overflowed: 0,
+            refused: 0,
+            is_whole,
             by_labels: HashMap::default(),
             overflow: None,
             changed: Vec::new(),
@@ -83,112 +110,148 @@ impl Family {
             most_series: if limit == 0 { usize::MAX } else { limit - 1 },
             exemplars: 0,
             plan,
-        }
+        })
     }
 
-    /// Whether the metric counts spans of `source`.
-    pub fn counts(&self, source: Source) -> bool {
-        self.plan.derivations.iter().any(|one| one.source == source)
-    }
-
-    pub fn slots(&self) -> impl Iterator<Item = usize> {
-        self.labels.iter().map(|label| label.slot)
-    }
-
-    /// Adds one observation to the series that `slots` name. A series born now counts from `start_unix_ns`.
+    /// Adds one observation to the series of these label values, in the order of the labels, before they are given
+    /// their form.
+    #[inline]
     pub fn record(
         &mut self,
-        slots: &[Symbol],
+        values: impl Iterator<Item = Symbol>,
+        amount: Amount,
         seen: &Observation,
-        now_ns: u64,
-        start_unix_ns: u64,
+        moment: Moment,
+        interner: &mut Interner,
     ) {
-        let at = self.find(slots, start_unix_ns);
-        let bucket = self.bucket(seen.duration_ns);
-        let series = &mut self.series[at];
-        series.count += 1;
-        series.sum_ns += u128::from(seen.duration_ns);
-        series.buckets[bucket] += 1;
-        series.touched_ns = now_ns;
-        if !series.changed {
-            series.changed = true;
-            self.changed.push(at);
+        let value = self.value(amount);
+        let never_falls = matches!(
+            self.plan.instrument,
+            Instrument::Counter | Instrument::Histogram
+        );
+        if !value.is_finite() || (value < 0.0 && never_falls) {
+            self.refused += 1;
+            return;
         }
+        let Some(at) = self.find(values, moment, interner) else {
+            return;
+        };
+        let (bucket, is_gauge) = (self.bucket(value), self.is_gauge());
+        let series = &mut self.series[at];
+        if is_gauge {
+            series.replace(value, seen.time_ns);
+        } else {
+            series.add(amount, bucket);
+        }
+        self.touch(at, moment);
         if self.plan.max_exemplars > 0 && seen.trace_id != 0 && seen.span_id != 0 {
             self.exemplars += 1;
-            series.keep_exemplar(Exemplar {
+            self.series[at].keep_exemplar(Exemplar {
                 seen: *seen,
+                value,
                 bucket,
                 order: self.exemplars,
             });
         }
     }
 
-    fn find(&mut self, slots: &[Symbol], start_unix_ns: u64) -> usize {
+    /// Says that a series is to be flushed.
+    #[inline]
+    fn touch(&mut self, at: usize, moment: Moment) {
+        let series = &mut self.series[at];
+        series.touched_ns = moment.now_ns;
+        if !series.changed {
+            series.changed = true;
+            self.changed.push(at);
+        }
+    }
+
+    /// The series of these label values; None where there is no room and no overflow series.
+    #[inline]
+    fn find(
+        &mut self,
+        values: impl Iterator<Item = Symbol>,
+        moment: Moment,
+        interner: &mut Interner,
+    ) -> Option<usize> {
         self.key.clear();
+        let shown = self.labels.iter_mut().zip(values);
         self.key
-            .extend(self.labels.iter().map(|label| match slots[label.slot] {
-                ABSENT => label.default,
-                symbol => symbol,
-            }));
+            .extend(shown.map(|(label, value)| label.shown(value, interner)));
         if let Some(at) = self.by_labels.get(self.key.as_slice()) {
-            return *at;
+            return Some(*at);
         }
         if self.by_labels.len() >= self.most_series {
             self.overflowed += 1;
-            let at = match self.overflow {
-                Some(at) => at,
-                None => self.give_birth(None, start_unix_ns),
-            };
-            self.overflow = Some(at);
-            return at;
+            return self.find_overflow(moment);
         }
         let labels: Box<[Symbol]> = self.key.as_slice().into();
-        let at = self.give_birth(Some(labels.clone()), start_unix_ns);
+        let at = self.give_birth(Some(labels.clone()), moment);
         self.by_labels.insert(labels, at);
-        at
+        Some(at)
     }
 
-    fn give_birth(&mut self, labels: Option<Box<[Symbol]>>, start_unix_ns: u64) -> usize {
+    /// Gauges have none: there is no sum of them to keep exact.
+    fn find_overflow(&mut self, moment: Moment) -> Option<usize> {
+        if self.overflow.is_none() && self.plan.instrument != Instrument::Gauge {
+            self.overflow = Some(self.give_birth(None, moment));
+        }
+        self.overflow
+    }
+
+    fn give_birth(&mut self, labels: Option<Box<[Symbol]>>, moment: Moment) -> usize {
         self.series.push(Series {
             labels,
-            start_unix_ns,
+            start_unix_ns: moment.start_unix_ns,
             count: 0,
             sum_ns: 0,
+            sum: 0.0,
             buckets: vec![0; self.plan.buckets.len() + 1],
             exemplars: Vec::new(),
             touched_ns: 0,
+            time_ns: 0,
             changed: false,
         });
         self.series.len() - 1
     }
 
-    fn bucket(&self, duration_ns: u64) -> usize {
-        if self.plan.instrument == Instrument::Counter {
+    fn bucket(&self, value: f64) -> usize {
+        if self.plan.instrument != Instrument::Histogram {
             return 0;
         }
-        let value = self.value(duration_ns);
         self.plan.buckets.partition_point(|bound| *bound < value)
     }
 
-    pub fn measure(&self) -> &Measure {
-        let first = self.plan.derivations.first();
-        first.map_or(&Measure::One, |one| &one.value)
-    }
-
-    /// What one observation of this duration counts, in the metric's unit.
-    pub fn value(&self, duration_ns: u64) -> f64 {
-        match self.measure() {
-            Measure::One => 1.0,
-            _ => duration_ns as f64 / self.divisor,
+    /// An amount in the metric's unit.
+    fn value(&self, amount: Amount) -> f64 {
+        match amount {
+            Amount::One => 1.0,
+            Amount::Nanoseconds(duration_ns) => duration_ns as f64 / self.divisor,
+            Amount::Number(number) => number,
         }
     }
 
-    /// The sum of all observations of a series, in the metric's unit.
+    pub fn is_gauge(&self) -> bool {
+        self.plan.instrument == Instrument::Gauge
+    }
+
+    /// The sum of all observations of a series, or the latest of a gauge, in the metric's unit.
     pub fn sum(&self, series: &Series) -> f64 {
-        match self.measure() {
-            Measure::One => series.count as f64,
-            _ => series.sum_ns as f64 / self.divisor,
+        series.sum_ns as f64 / self.divisor + series.sum
+    }
+
+    /// Gives the series of the plan's constants their values, so that the next flush has them.
+    pub fn repeat_constants(&mut self, moment: Moment, interner: &mut Interner) {
+        for constant in std::mem::take(&mut self.plan.constants) {
+            let words: Vec<_> = constant
+                .labels
+                .iter()
+                .map(|text| interner.intern(text))
+                .collect();
+            let seen = Observation::default();
+            let amount = Amount::Number(constant.value);
+            self.record(words.into_iter(), amount, &seen, moment, interner);
+            self.plan.constants.push(constant);
         }
     }
 
@@ -220,8 +283,9 @@ impl Family {
         }
     }
 
-    /// Names every symbol that a series or an exemplar holds.
-    pub fn mark(&self, live: &mut dyn FnMut(Symbol)) {
+    /// Names every symbol that a series or an exemplar holds, and lets go of all others.
+    pub fn mark(&mut self, live: &mut dyn FnMut(Symbol)) {
+        self.labels.iter_mut().for_each(Label::forget);
         for series in &self.series {
             series
                 .labels
@@ -240,6 +304,25 @@ impl Family {
 }
 
 impl Series {
+    #[inline]
+    fn add(&mut self, amount: Amount, bucket: usize) {
+        self.count += 1;
+        self.buckets[bucket] += 1;
+        match amount {
+            Amount::One => self.sum += 1.0,
+            Amount::Nanoseconds(duration_ns) => self.sum_ns += u128::from(duration_ns),
+            Amount::Number(number) => self.sum += number,
+        }
+    }
+
+    /// A value of a gauge, if it is not older than the one it has.
+    fn replace(&mut self, value: f64, time_ns: u64) {
+        if time_ns >= self.time_ns {
+            self.sum = value;
+            self.time_ns = time_ns;
+        }
+    }
+
     fn keep_exemplar(&mut self, exemplar: Exemplar) {
         match self
             .exemplars

@@ -4,14 +4,16 @@
 
 use std::collections::VecDeque;
 
+use super::claims::{Claim, Claims};
 use super::hash::HashMap;
 use super::intern::Symbol;
 
-/// What is kept of one span; its label values are in `Trace::slots`.
+/// What is kept of one span or event; its label values are in `Trace::slots`.
 #[derive(Debug, Clone, Copy)]
 pub struct Record {
+    /// Of an event a number made of its content, so that repeated ones are known.
     pub span_id: u64,
-    /// 0 for the root.
+    /// 0 for the root; of an event the span that it happened in.
     pub parent_id: u64,
     pub start_ns: u64,
     pub duration_ns: u64,
@@ -19,6 +21,8 @@ pub struct Record {
     pub arrived_ns: u64,
     pub parent_is_local: bool,
     pub failed: bool,
+    /// A log record: a leaf below its span.
+    pub is_event: bool,
     pub state: State,
 }
 
@@ -37,6 +41,8 @@ pub struct Trace {
     pub records: Vec<Record>,
     /// The label values of record i are at `i * stride`.
     pub slots: Vec<Symbol>,
+    /// In the order of the records.
+    pub claims: Vec<Claim>,
     pub last_arrival_ns: u64,
     /// How many records are not counted yet, and when to look at them next.
     pub waiting: usize,
@@ -60,7 +66,24 @@ impl Trace {
             .position(|record| record.span_id == span_id)
     }
 
-    fn push(&mut self, record: Record, slots: &[Symbol]) {
+    /// What was kept of the record at `at` beside its slots.
+    #[inline]
+    pub fn claims(&self, at: usize) -> Claims<'_> {
+        if self.claims.is_empty() {
+            return Claims::default();
+        }
+        let from = self
+            .claims
+            .partition_point(|one| (one.record as usize) < at);
+        let own = self.claims[from..].partition_point(|one| one.record as usize == at);
+        Claims(&self.claims[from..from + own])
+    }
+
+    fn push(&mut self, record: Record, slots: &[Symbol], claims: &[Claim]) {
+        let at = self.records.len() as u32;
+        let claims = claims.iter();
+        self.claims
+            .extend(claims.map(|one| Claim { record: at, ..*one }));
         if self.records.is_empty() {
             self.records.reserve_exact(1); // Many traces have no second span; a vector begins with room for four.
         }
@@ -94,14 +117,21 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Takes a span in; false where the trace has one with its id already.
-    pub fn add(&mut self, id: u128, record: Record, slots: &[Symbol], due_ns: u64) -> bool {
+    /// Takes a record in; false where the trace has one with its id already.
+    pub fn add(
+        &mut self,
+        id: u128,
+        record: Record,
+        slots: &[Symbol],
+        claims: &[Claim],
+        due_ns: u64,
+    ) -> bool {
         let at = self.place(id);
         let trace = &mut self.places[at];
         if trace.find(record.span_id).is_some() {
             return false;
         }
-        trace.push(record, slots);
+        trace.push(record, slots, claims);
         trace.last_arrival_ns = record.arrived_ns;
         trace.due_ns = if trace.waiting == 0 {
             due_ns
@@ -216,8 +246,9 @@ impl Traces {
 
     /// All label values that are held.
     pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
-        self.places
-            .iter()
-            .flat_map(|trace| trace.slots.iter().copied())
+        self.places.iter().flat_map(|trace| {
+            let claimed = trace.claims.iter().filter_map(Claim::symbol);
+            trace.slots.iter().copied().chain(claimed)
+        })
     }
 }
