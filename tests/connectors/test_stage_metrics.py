@@ -238,6 +238,19 @@ def test_noise_is_looked_through(harness: Harness) -> None:
     assert (harness.runs, harness.operations, harness.errors) == (2, 2, 1)
 
 
+def test_a_failure_below_noise_is_that_of_the_parent(harness: Harness) -> None:
+    """A parent that failed because of a child of noise is no error of its own, however much noise is between."""
+    noise = {**KNOWN, "sdlc__noise": True}
+    harness.send(
+        make_span(span=1, error="build failed", **KNOWN),
+        make_span(span=2, parent=1, **noise),
+        make_span(span=3, parent=2, **noise),
+        make_span(span=4, parent=3, error="step failed", **KNOWN),
+    )
+    harness.wait(30)
+    assert harness.errors == 1
+
+
 def test_a_run_below_noise_waits_for_what_is_above_it(harness: Harness) -> None:
     """The missing parent of the topmost noise may be a run of the stage; when it comes too late, that is told."""
     noise = {**KNOWN, "sdlc__noise": True}

@@ -64,6 +64,11 @@ class Node:
         return self.values.get(NOISE) == "true"
 
     @property
+    def failed_below(self) -> bool:
+        """A child failed, or one of noise's."""
+        return any(child.failed or (child.is_noise and child.failed_below) for child in self.children)
+
+    @property
     def is_topmost(self) -> bool:
         """Nothing of its stage is right around it, noise apart."""
         node = self.parent
@@ -153,7 +158,7 @@ def is_plain(metric: Metric) -> bool:
 
 def counts(metric: Metric, node: Node) -> bool:
     if metric.derivations[0].source == "errors":
-        return node.failed and not any(child.failed for child in node.children)
+        return node.failed and not node.failed_below
     return not node.is_noise and node.is_run == (metric.derivations[0].source == "stage_runs")
 
 

@@ -258,7 +258,8 @@ impl Decider {
             let (node, record) = (self.nodes[at], &trace.records[at]);
             if let Some(parent) = node.parent {
                 let counted = record.state == State::CountedAsTopmost;
-                self.nodes[parent].child_failed |= record.failed;
+                self.nodes[parent].child_failed |=
+                    record.failed || node.is_noise && node.child_failed;
                 self.nodes[parent].child_counted |=
                     node.continues && (counted || node.is_noise && node.child_counted);
             }
