@@ -5,14 +5,18 @@ attributes of each item.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otel_pipeline.connectors.stage_metrics import StageMetrics, StageMetricsConfig
 from otel_pipeline.pdata import Batch, Limits, decode, enrich, to_proto
 from otel_pipeline.semconv import compile_plan, load
+from otel_pipeline.testing import FakeTime, make_settings
+from tests.oracle.stages import metrics_in, texts
 
 TESTS = Path(__file__).parents[1]
 WRITTEN = TESTS / "fixtures" / "written"
@@ -72,3 +76,177 @@ def test_canonical_attributes(name: str) -> None:
     if not expected.exists() or expected.read_text() != text:
         (GOLDEN / f"observed.{name}.jsonl").write_text(text)
         pytest.fail(f"{name}: the golden file and what was observed differ")
+
+
+class Counted:
+    """What the stage metrics show once everything that a sender sent is counted."""
+
+    def __init__(self, sender: str, *signals: str) -> None:
+        time = FakeTime()
+        connector = StageMetrics(StageMetricsConfig(), make_settings("stage_metrics", time=time))
+        for signal in signals or ("traces", "logs", "metrics"):
+            if (WRITTEN / f"{sender}.{signal}.otlp.json").exists():
+                connector.process(enrich(written(f"{sender}.{signal}"), PLAN)[0])
+        time.advance(60)
+        connector.draining = True
+        self.metrics = metrics_in(connector.flush(time.unix_ns))
+
+    def by(self, metric: str, *labels: str) -> Counter[tuple[str, ...]]:
+        """Observations of a metric by the values of some of its labels; of sums their value."""
+        found: Counter[tuple[str, ...]] = Counter()
+        data = self.metrics.get(metric)
+        for point in [] if data is None else getattr(data, data.WhichOneof("data") or "sum").data_points:
+            known = texts(point.attributes)
+            number = point.count if hasattr(point, "count") else point.as_int or point.as_double
+            found[tuple(known[label] for label in labels)] += number
+        return found
+
+
+STAGE_RUNS = {
+    "gemini": {("coding", "gemini", "success"): 1},
+    "copilot": {("coding", "copilot", "success"): 2},
+    "jenkins": {
+        ("ci_cd", "jenkins", "success"): 1,
+        ("ci_cd", "jenkins", "failure"): 1,
+        ("ci_cd", "jenkins", "cancelled"): 2,
+        ("unit_test", "jenkins", "cancelled"): 1,
+        ("ui_acceptance", "jenkins", "failure"): 1,
+        ("deployment", "jenkins", "failure"): 1,
+    },
+    "github_receiver": {
+        ("ci_cd", "github_actions", "failure"): 2,
+        ("ci_cd", "github_actions", "cancelled"): 1,
+        ("unit_test", "github_actions", "failure"): 1,
+    },
+    "github_otel_cicd_action": {
+        ("ci_cd", "github_actions", "failure"): 2,
+        ("integration_test", "github_actions", "failure"): 1,
+    },
+    "github_otel_export_trace": {
+        ("ci_cd", "github_actions", "failure"): 2,
+        ("integration_test", "github_actions", "failure"): 1,
+    },
+    "cicd": {
+        ("ci_cd", "unknown", "failure"): 1,
+        ("ci_cd", "unknown", "cancelled"): 1,
+        ("unit_test", "unknown", "success"): 1,
+        ("unit_test", "unknown", "failure"): 1,
+        ("integration_test", "unknown", "failure"): 1,
+        ("deployment", "unknown", "success"): 1,
+        ("deployment", "unknown", "failure"): 1,
+        ("ui_acceptance", "unknown", "failure"): 1,
+    },
+    "traceloop": {("prd_design", "unknown", "success"): 1},
+    "openinference": {("technical_design", "unknown", "success"): 1},
+    "gen_ai": {("api_design", "unknown", "success"): 1},
+}
+
+
+@pytest.mark.parametrize("sender", sorted(STAGE_RUNS))
+def test_stage_runs(sender: str) -> None:
+    """Runs by stage, agent and outcome: what was skipped is none, what is a part of a run is none of its own."""
+    assert Counted(sender).by("sdlc.stage.runs", "stage", "agent", "outcome") == STAGE_RUNS[sender]
+
+
+ERRORS = {
+    "gemini": {("coding", "edit_no_occurrence_found"): 1, ("coding", "429"): 1},
+    "copilot": {("coding", "CommandFailedError"): 1, ("coding", "failure"): 1},
+    "jenkins": {
+        ("ui_acceptance", "unstable"): 1,
+        ("deployment", "hudson.AbortException"): 1,
+        ("ci_cd", "org.jenkinsci.plugins.workflow.steps.FlowInterruptedException"): 1,
+    },
+    "github_receiver": {("unit_test", "_OTHER"): 1, ("ci_cd", "timeout"): 1},
+    "github_otel_cicd_action": {("integration_test", "timeout"): 1, ("ci_cd", "_OTHER"): 1},
+    "github_otel_export_trace": {("integration_test", "timeout"): 1, ("ci_cd", "_OTHER"): 1},
+    "cicd": {
+        ("integration_test", "timeout"): 1,
+        ("ui_acceptance", "timeout"): 1,
+        ("unit_test", "test_failure"): 1,
+        ("deployment", "_OTHER"): 1,
+    },
+    "traceloop": {("prd_design", "RateLimitError"): 1},
+    "openinference": {("technical_design", "KeyError"): 1},
+    "gen_ai": {("api_design", "LintError"): 1},
+}
+
+
+@pytest.mark.parametrize("sender", sorted(ERRORS))
+def test_errors(sender: str) -> None:
+    """Each failure once, where it begins, with what it was; those that no status shows, too."""
+    assert Counted(sender).by("sdlc.stage.errors", "stage", "error_type") == ERRORS[sender]
+
+
+OPERATIONS = {
+    "gemini": {
+        ("chat", "success"): 1,
+        ("chat", "failure"): 1,
+        ("execute_tool", "success"): 1,
+        ("execute_tool", "failure"): 1,
+        ("execute_tool", "cancelled"): 1,
+        ("invoke_agent", "success"): 1,
+        ("agent_step", "success"): 1,
+    },
+    "copilot": {
+        ("chat", "success"): 2,
+        ("chat", "cancelled"): 1,
+        ("execute_tool", "success"): 1,
+        ("execute_tool", "failure"): 2,
+        ("hook", "rejected"): 1,
+    },
+    "jenkins": {
+        ("cicd.queue", "success"): 2,
+        ("cicd.pipeline.task", "success"): 2,
+        ("cicd.pipeline.task", "failure"): 1,
+        ("cicd.pipeline.step", "success"): 1,
+        ("cicd.pipeline.step", "failure"): 3,
+        ("cicd.pipeline.step", "cancelled"): 1,
+    },
+    "github_receiver": {
+        ("cicd.pipeline.run", "skipped"): 1,
+        ("cicd.queue", "success"): 3,
+        ("cicd.pipeline.task", "success"): 1,
+        ("cicd.pipeline.task", "failure"): 1,
+        ("cicd.pipeline.task", "skipped"): 1,
+        ("cicd.pipeline.step", "success"): 1,
+        ("cicd.pipeline.step", "failure"): 1,
+        ("cicd.pipeline.step", "skipped"): 1,
+        ("cicd.pipeline.step", "cancelled"): 1,
+    },
+    "github_otel_cicd_action": {
+        ("cicd.queue", "success"): 1,
+        ("cicd.pipeline.task", "success"): 1,
+        ("cicd.pipeline.task", "failure"): 1,
+        ("cicd.pipeline.task", "skipped"): 1,
+        ("cicd.pipeline.step", "success"): 1,
+        ("cicd.pipeline.step", "failure"): 1,
+        ("cicd.pipeline.step", "cancelled"): 1,
+    },
+    "cicd": {
+        ("cicd.pipeline.task", "success"): 1,
+        ("cicd.pipeline.task", "skipped"): 1,
+        ("test.case", "success"): 1,
+        ("test.case", "failure"): 1,
+        ("test.suite", "skipped"): 1,
+    },
+    "traceloop": {
+        ("chat", "success"): 2,
+        ("chat", "failure"): 1,
+        ("execute_tool", "success"): 1,
+        ("task", "success"): 1,
+    },
+    "openinference": {
+        ("chat", "success"): 1,
+        ("embeddings", "success"): 1,
+        ("execute_tool", "failure"): 1,
+        ("retrieval", "success"): 1,
+        ("invoke_agent", "success"): 1,
+    },
+    "gen_ai": {("chat", "success"): 3, ("execute_tool", "failure"): 1},
+}
+
+
+@pytest.mark.parametrize("sender", sorted(OPERATIONS))
+def test_operations(sender: str) -> None:
+    """Operations by outcome, without the sender's inner workings."""
+    assert Counted(sender, "traces").by("sdlc.operation.duration", "operation", "outcome") == OPERATIONS[sender]
