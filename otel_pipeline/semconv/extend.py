@@ -5,16 +5,26 @@ from dataclasses import replace
 from typing import Any
 
 from otel_pipeline.semconv import format as files
-from otel_pipeline.semconv.notes import AttributeNotes, MetricNotes, RuleNotes
+from otel_pipeline.semconv.metric_notes import MetricNotes
+from otel_pipeline.semconv.notes import AttributeNotes, RuleNotes
 from otel_pipeline.semconv.source import Definition
 
-__all__ = ["extended", "extends"]
+__all__ = ["extended", "extends", "has_notes"]
 
 
 def extends(value: Any) -> bool:
     """Whether the definition says `extend`."""
-    notes = getattr(getattr(value, "annotations", None), "otel_pipeline", None)
+    notes = _notes(value)
     return notes is not None and notes.extend
+
+
+def has_notes(value: Any) -> bool:
+    """Whether the definition has notes of ours."""
+    return _notes(value) is not None
+
+
+def _notes(value: Any) -> Any:
+    return getattr(getattr(value, "annotations", None), "otel_pipeline", None)
 
 
 def extended(old: Definition, new: Definition) -> Definition:

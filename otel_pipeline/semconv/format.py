@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
+from otel_pipeline.semconv.metric_notes import MetricNotes
 from otel_pipeline.semconv.notes import (
     AttributeNotes,
     Key,
     MemberNotes,
-    MetricNotes,
     Notes,
     RefNotes,
     RuleNotes,
@@ -22,16 +22,22 @@ from otel_pipeline.semconv.notes import (
 __all__ = [
     "AttributeAnnotations",
     "AttributeDef",
+    "AttributeGroup",
     "Entity",
     "EnumMember",
     "EnumType",
     "EventDef",
     "File",
+    "MemberAnnotations",
     "MetricAnnotations",
     "MetricDef",
+    "Primitive",
     "Ref",
+    "RefAnnotations",
     "RuleAnnotations",
     "SpanDef",
+    "SpanName",
+    "Stability",
 ]
 
 Stability = Literal["stable", "release_candidate", "beta", "alpha", "development", "deprecated"]
@@ -94,8 +100,8 @@ class EnumType(Notes):
 
 Primitive = Annotated[str, Field(pattern=r"^(template\[)?(string|int|double|boolean|any)(\[\])?\]?$")]
 AttributeType = Annotated[
-    Annotated[EnumType, Tag("members")] | Annotated[Primitive, Tag("text")],
-    Discriminator(lambda value: "members" if isinstance(value, dict | EnumType) else "text"),
+    Annotated[EnumType, Tag("<members>")] | Annotated[Primitive, Tag("<text>")],
+    Discriminator(lambda value: "<members>" if isinstance(value, dict | EnumType) else "<text>"),
 ]
 
 

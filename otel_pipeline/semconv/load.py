@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from otel_pipeline.errors import Problem, SemconvError
 from otel_pipeline.semconv import format as files
-from otel_pipeline.semconv.extend import extended, extends
+from otel_pipeline.semconv import v1
+from otel_pipeline.semconv.extend import extended, extends, has_notes
 from otel_pipeline.semconv.references import NOTES
 from otel_pipeline.semconv.registry import Registry
 from otel_pipeline.semconv.resolve import resolve
@@ -38,7 +39,8 @@ class Definitions:
 
     def add(self, section: str, name: str, new: Definition) -> None:
         """Takes the entry in. The same name twice in one directory is a problem; in a later one it replaces, or adds to
-        what is there where it says `extend`."""
+        what is there where it says `extend`. One without notes of ours says nothing new of what has some: so somebody
+        else's registry can be laid over the shipped files."""
         entries = self.by_section.setdefault(section, {})
         old = entries.get(name)
         if extends(new.value):
@@ -46,6 +48,8 @@ class Definitions:
                 self.problems.append(new.problem(f"extends {name!r}, which is not defined", "", *NOTES, "extend"))
             else:
                 entries[name] = extended(old, new)
+        elif old is not None and old.layer != new.layer and has_notes(old.value) and not has_notes(new.value):
+            return
         elif old is not None and old.layer == new.layer:
             where = f"first in {old.source.file}:{old.source.line(old.place)}"
             self.problems.append(new.problem(f"{name!r} is defined twice", where))
@@ -70,20 +74,27 @@ def read_definitions(directories: Sequence[Path] = (), *, shipped: Path | None =
     return definitions
 
 
+_MANIFESTS = ("manifest.yaml", "registry_manifest.yaml")
+
+
 def _load_directory(directory: Path, layer: int, definitions: Definitions) -> None:
     if not directory.is_dir():
         definitions.problems.append(Problem("", "is no directory", file=str(directory)))
         return
     found: list[tuple[str, str, Definition]] = []
-    for path in sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml") and p.name != "manifest.yaml"):
+    for path in sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml") and p.name not in _MANIFESTS):
         source = read(path)
         definitions.problems.extend(source.problems)
         if source.value is None:
             continue
+        is_v1 = isinstance(source.value, dict) and "groups" in source.value and "file_format" not in source.value
         try:
-            found.extend(_entries(files.File.model_validate(source.value), source, layer))
+            if is_v1:
+                found.extend(v1.entries(v1.GroupsFile.model_validate(source.value), source, layer))
+            else:
+                found.extend(_entries(files.File.model_validate(source.value), source, layer))
         except ValidationError as error:
-            definitions.problems.extend(_problems(error, source))
+            definitions.problems.extend(_problems(error, source, v1.GroupsFile if is_v1 else files.File))
     # What extends comes after what it may extend, in whatever file of the directory that is.
     for section, name, entry in sorted(found, key=lambda one: extends(one[2].value)):
         definitions.add(section, name, entry)
@@ -106,7 +117,7 @@ def _entries(file: files.File, source: Source, layer: int) -> Iterator[tuple[str
             yield section, getattr(value, name), Definition(value, source, (section, index), layer)
 
 
-def _problems(error: ValidationError, source: Source) -> Iterator[Problem]:
+def _problems(error: ValidationError, source: Source, root: type[BaseModel]) -> Iterator[Problem]:
     if not isinstance(source.value, dict):
         yield source.problem((), "must be a mapping with the key file_format")
         return
@@ -114,8 +125,10 @@ def _problems(error: ValidationError, source: Source) -> Iterator[Problem]:
         place = _place(detail["loc"], source.value)
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(str(place[-1]), _fields_at(place[:-1]), n=1)
+            close = difflib.get_close_matches(str(place[-1]), _fields_at(place[:-1], root), n=1)
             yield source.problem(place, f"unknown key {place[-1]!r}", f"did you mean {close[0]!r}?" if close else "")
+        elif detail["type"] == "union_tag_not_found":
+            yield source.problem(place, "the key 'type' is missing")
         elif detail["type"] == "missing":
             yield source.problem(place[:-1], f"the key {place[-1]!r} is missing")
         else:
@@ -131,7 +144,7 @@ def _place(loc: tuple[int | str, ...], value: Any) -> Place:
     """
     place: list[str | int] = []
     for step in loc:
-        if isinstance(value, dict) and (step in value or (step == loc[-1] and step not in _BRANCHES)):
+        if isinstance(value, dict) and (step in value or (step == loc[-1] and not _is_tag(step))):
             value = value.get(step)
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             value = value[step]
@@ -141,12 +154,14 @@ def _place(loc: tuple[int | str, ...], value: Any) -> Place:
     return tuple(place)
 
 
-_BRANCHES = ("text", "mapping", "attribute", "metric", "str", "int", "bool")
+def _is_tag(step: int | str) -> bool:
+    """Whether the step is the branch of a union: tags of ours are in angle brackets, pydantic's are names of types."""
+    return isinstance(step, str) and (step.startswith("<") or step in ("str", "int", "bool", "float"))
 
 
-def _fields_at(place: Place) -> Iterable[str]:
+def _fields_at(place: Place, root: type[BaseModel]) -> Iterable[str]:
     """The keys that are allowed at `place`. A step that is no field is a key of a mapping of such models."""
-    models: list[type[BaseModel]] = [files.File]
+    models = [root]
     for step in place:
         fields = [model.model_fields[step] for model in models if step in model.model_fields]
         if fields:

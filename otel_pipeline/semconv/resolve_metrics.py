@@ -7,6 +7,7 @@ from otel_pipeline._native import prometheus_name
 from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv.attributes import Attribute
 from otel_pipeline.semconv.conditions import Condition
+from otel_pipeline.semconv.metric_notes import DeriveNotes, LabelKeys, LabelMetric, MetricNotes, ValueKeys
 from otel_pipeline.semconv.metrics import (
     NANOSECONDS,
     SPAN_SOURCES,
@@ -17,15 +18,7 @@ from otel_pipeline.semconv.metrics import (
     States,
     ValueKind,
 )
-from otel_pipeline.semconv.notes import (
-    DeriveNotes,
-    LabelKeys,
-    LabelMetric,
-    MatchNotes,
-    MetricNotes,
-    RefNotes,
-    ValueKeys,
-)
+from otel_pipeline.semconv.notes import MatchNotes, RefNotes
 from otel_pipeline.semconv.references import NOTES, References
 from otel_pipeline.semconv.resolve_rules import item_faults, selector
 from otel_pipeline.semconv.rules import Item

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv.attributes import Attribute
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
-from otel_pipeline.semconv.notes import KindNotes, MatchNotes, MetricNotes, RuleNotes, UsageNotes
+from otel_pipeline.semconv.metric_notes import MetricNotes
+from otel_pipeline.semconv.notes import KindNotes, MatchNotes, RuleNotes, UsageNotes
 from otel_pipeline.semconv.projects import PROJECT, project_rules
 from otel_pipeline.semconv.references import NOTES, References
 from otel_pipeline.semconv.rules import EVERYTHING, TOKEN_KINDS, Item, Rule, Selector, TokenKind, Usage
