@@ -46,7 +46,8 @@ def _attribute(entry: Definition, references: References) -> Attribute:
     members: tuple[Member, ...] = ()
     if isinstance(value.type, files.EnumType):
         members = tuple(map(_member, value.type.members))
-        _check_members(entry, members, references)
+        if value.annotations.otel_pipeline:
+            _check_members(entry, members, references)
     return Attribute(
         key=value.key,
         type=kind,

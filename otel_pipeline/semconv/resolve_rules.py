@@ -29,8 +29,10 @@ def resolve_rules(references: References, attributes: Mapping[str, Attribute]) -
             if isinstance(notes, MetricNotes) and notes.derive:
                 continue
             references.check(entry)
-            sender = _sender(name, entry, references)
-            if notes is not None and _is_right(entry, notes, item, sender, references, attributes):
+            if notes is None:
+                continue
+            sender = _sender(entry, references)
+            if _is_right(entry, notes, item, sender, references, attributes):
                 rule = _rule(name, entry, notes, item, sender)
                 general = sender is None or sender.is_empty
                 found.append((-entry.layer, 1 if general else 0, rule))
@@ -47,7 +49,7 @@ def _rule(name: str, entry: Definition, notes: RuleNotes, item: Item | None, sen
     return Rule(name, item, sender, match, notes.set, _usage(notes.usage) if notes.usage else None)
 
 
-def _sender(name: str, entry: Definition, references: References) -> Selector | None:
+def _sender(entry: Definition, references: References) -> Selector | None:
     """What the sender of `entry` must match; of an entity, itself."""
     if isinstance(entry.value, files.Entity):
         notes = entry.value.annotations.otel_pipeline
@@ -60,7 +62,7 @@ def _sender(name: str, entry: Definition, references: References) -> Selector | 
         message = "what is sent is that of one sender"
         references.problem(entry, message, "describe it once for each", "entity_associations")
     elif references.known(entry, associations[0], entities, "entity", "entity_associations", 0):
-        return _sender(associations[0], entities[associations[0]], references)
+        return _sender(entities[associations[0]], references)
     return None
 
 

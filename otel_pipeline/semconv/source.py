@@ -1,5 +1,6 @@
 """Reads one YAML file into plain values and remembers the line of every key and element."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,80 +54,143 @@ class Definition:
 
 
 def read(path: Path) -> Source:
-    """The file at `path`. Aliases are refused (they can blow up), and so are duplicate keys and deep nesting."""
+    """The file at `path`. Aliases of more than a text are refused (they can blow up), and so are duplicate keys and
+    deep nesting."""
     source = Source(str(path))
     try:
         if path.stat().st_size > MAX_BYTES:
             source.problems.append(Problem("", f"larger than {MAX_BYTES} bytes", file=source.file))
             return source
-        text = path.read_text(encoding="utf-8")
-        if not _is_refused(text, source):
-            source.value = _Values(source).of(yaml.compose(text, Loader=yaml.CSafeLoader), ())
+        source.value = _Builder(source).document(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         source.problems.append(Problem("", f"cannot be read: {error}", file=source.file))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 0
         source.problems.append(Problem("", f"not YAML: {getattr(error, 'problem', error)}", "", source.file, line))
+    except _RefusedError as error:
+        message, hint, line = error.args
+        source.problems.append(Problem("", message, hint, source.file, line))
     return source
 
 
-def _is_refused(text: str, source: Source) -> bool:
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            message = f"the alias *{event.anchor} is not allowed here"
-        elif isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth <= MAX_DEPTH:
-                continue
-            message = f"nested deeper than {MAX_DEPTH} levels"
-        else:
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            continue
-        hint = "write the values out" if isinstance(event, yaml.AliasEvent) else ""
-        source.problems.append(Problem("", message, hint, source.file, _line(event)))
-        return True
-    return False
+class _RefusedError(Exception):
+    """YAML that is not read: message, hint, line."""
+
+
+_NO_KEY = object()
+"""A mapping that waits for its next key."""
+
+
+class _Frame:
+    """A mapping or sequence that is not at its end yet."""
+
+    __slots__ = ("key", "place", "value")
+
+    def __init__(self, value: dict[Any, Any] | list[Any], place: Place) -> None:
+        self.value = value
+        self.place = place
+        self.key: Any = _NO_KEY
+
+
+class _Builder:
+    """Makes values of YAML events in one pass, noting lines and duplicate keys in `source`."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.scalars = yaml.SafeLoader("")
+        self.resolve: Callable[[type[yaml.Node], str, Any], str] = self.scalars.resolve
+        self.texts: dict[str, Any] = {}
+        self.stack: list[_Frame] = []
+
+    def document(self, text: str) -> Any:
+        """The value of the only document; None where there is none."""
+        root: list[Any] = []
+        self.stack = [_Frame(root, ())]
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.ScalarEvent):
+                self.scalar(event)
+            elif isinstance(event, yaml.CollectionStartEvent):
+                self.open(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self.stack.pop()
+            elif isinstance(event, yaml.AliasEvent):
+                self.alias(event)
+            elif isinstance(event, yaml.DocumentStartEvent) and root:
+                raise _RefusedError("more than one document", "split the file at the line ---", _line(event))
+        return root[0] if root else None
+
+    def open(self, event: yaml.CollectionStartEvent) -> None:
+        """The start of a mapping or sequence."""
+        value: dict[Any, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
+        if len(self.stack) > MAX_DEPTH:
+            raise _RefusedError(f"nested deeper than {MAX_DEPTH} levels", "", _line(event))
+        if isinstance(self.stack[-1].value, dict) and self.stack[-1].key is _NO_KEY:
+            raise _RefusedError("a mapping or list cannot be a key", "", _line(event))
+        place = self.put(value, event)
+        self.stack.append(_Frame(value, place))
+
+    def alias(self, event: yaml.AliasEvent) -> None:
+        """A repeated text."""
+        if event.anchor not in self.texts:
+            raise _RefusedError(f"the alias *{event.anchor} is not allowed here", "write the values out", _line(event))
+        self.take(self.texts[event.anchor], event)
+
+    def scalar(self, event: yaml.ScalarEvent) -> None:
+        """A text, number, true, false or null."""
+        value: Any = event.value
+        tag = event.tag
+        if tag is None and event.implicit[0]:
+            tag = self.resolve(yaml.ScalarNode, value, event.implicit)
+        if tag not in (None, "!", _TEXT):
+            value = self.construct(tag, event)
+        if event.anchor is not None:
+            self.texts[event.anchor] = value
+        self.take(value, event)
+
+    def construct(self, tag: str, event: yaml.ScalarEvent) -> Any:
+        """The value of a text with a tag; None where it has none."""
+        node = yaml.ScalarNode(tag, event.value)
+        try:
+            return self.scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            top = self.stack[-1]
+            place = top.place if top.key is _NO_KEY else (*top.place, top.key)
+            self.source.problems.append(self.source.problem(place, f"not a value: {error}"))
+            return None
+
+    def take(self, value: Any, event: yaml.Event) -> None:
+        """A text or the like, which may be a key."""
+        top = self.stack[-1]
+        if isinstance(top.value, list) or top.key is not _NO_KEY:
+            self.put(value, event)
+            return
+        top.key = value
+        here = (*top.place, value)
+        if value not in top.value:
+            self.source.lines.setdefault(here, _line(event))
+            return
+        hint = f"first in line {self.source.lines[here]}"
+        path = "::".join(map(str, here))
+        message = f"the key {value!r} stands twice"
+        self.source.problems.append(Problem(path, message, hint, self.source.file, _line(event)))
+
+    def put(self, value: Any, event: yaml.Event) -> Place:
+        """Puts a value where it belongs; returns its place. Of a duplicate key the first stays."""
+        top = self.stack[-1]
+        if isinstance(top.value, dict):
+            place = (*top.place, top.key)
+            top.value.setdefault(top.key, value)
+            top.key = _NO_KEY
+            return place
+        place = (*top.place, len(top.value)) if len(self.stack) > 1 else ()
+        top.value.append(value)
+        self.source.lines.setdefault(place, _line(event))
+        return place
+
+
+_TEXT = "tag:yaml.org,2002:str"
 
 
 def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 0
-
-
-class _Values:
-    """Turns YAML nodes into values, noting lines and duplicate keys in `source`."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.scalars = yaml.constructor.SafeConstructor()
-
-    def of(self, node: yaml.Node | None, place: Place) -> Any:
-        if node is None:
-            return None
-        self.source.lines.setdefault(place, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, place)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.of(child, (*place, index)) for index, child in enumerate(node.value)]
-        try:
-            return self.scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            self.source.problems.append(self.source.problem(place, f"not a value: {error}"))
-            return None
-
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = {}
-        for key_node, child in node.value:
-            key = self.of(key_node, place) if isinstance(key_node, yaml.ScalarNode) else str(key_node.value)
-            here = (*place, key)
-            if key in mapping:
-                first = self.source.lines[here]
-                line = key_node.start_mark.line + 1
-                path = "::".join(map(str, here))
-                message = f"the key {key!r} stands twice"
-                self.source.problems.append(Problem(path, message, f"first in line {first}", self.source.file, line))
-                continue
-            self.source.lines[here] = key_node.start_mark.line + 1
-            mapping[key] = self.of(child, here)
-        return mapping

@@ -91,6 +91,7 @@ def _use_form(value: Any) -> str:
 
 class _Group(_Described):
     id: Key
+    name: str | None = None
     prefix: str = ""
     extends: Key | None = None
     display_name: str | None = None
@@ -142,7 +143,6 @@ class EventGroup(_Group):
     """A log record."""
 
     type: Literal["event"]
-    name: str | None = None
     annotations: files.RuleAnnotations = files.RuleAnnotations()
 
 
@@ -150,7 +150,6 @@ class EntityGroup(_Group):
     """What telemetry comes from."""
 
     type: Literal["entity", "resource"]
-    name: str | None = None
     annotations: files.RuleAnnotations = files.RuleAnnotations()
 
 
