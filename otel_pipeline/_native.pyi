@@ -127,23 +127,36 @@ def edit_attributes(batch: Batch, plan: AttributePlan) -> Batch:
 # --- enrich
 
 class SemconvPlan:
-    """What the enrichment pass does: canonical attributes and rules, made ready once."""
+    """What the enrichment pass does: canonical attributes and rules, made ready once. It counts what stays unknown."""
 
-    def __init__(self, text: str) -> None:
-        """Reads the JSON of `otel_pipeline.semconv.compile`. ValueError where it is none."""
+    def __init__(self, text: str, senders_limit: int = 100) -> None:
+        """Reads the JSON of `otel_pipeline.semconv.compile`. ValueError where it is none. Findings tell so many senders
+        apart; all further ones are `_other`."""
+
+    def enrich(self, batch: Batch) -> Batch:
+        """As the function `enrich`; findings are added up here, for `take_findings`."""
+
+    def take_findings(self) -> EnrichFindings | None:
+        """What batches left unresolved since the last call; None for nothing."""
 
 class EnrichFindings:
-    """What `enrich` could not resolve."""
+    """What could not be resolved. Senders are `service.name`, cut to 100 characters, "" where there is none."""
 
     @property
     def unresolved(self) -> list[tuple[str, str, int]]:
-        """Sender (`service.name`, "" where it has none), key of an expected attribute, and items that have no value for
-        it, not even from an ancestor in the same batch."""
+        """Sender, key of an expected attribute, and items (spans, log records, data points) that have no value for it,
+        not even from an ancestor in the same batch."""
+
+    @property
+    def unexpected(self) -> list[tuple[str, str, int]]:
+        """Sender, key of a canonical attribute, and how often it stood somewhere with a value of a type that it does
+        not take. Such values count as absent."""
 
 def enrich(batch: Batch, plan: SemconvPlan) -> tuple[Batch, EnrichFindings | None]:
-    """Puts canonical attributes on spans, scopes and resources, each where its value is known: what the resource tells
-    stands on the resource, once. Of metrics and logs only resources and scopes are looked at. Nothing is written that
-    is known already; the same batch comes back where nothing is to be written. Findings where anything is unresolved.
+    """Puts canonical attributes on items, scopes and resources, each where its value is known: what the resource tells
+    stands on the resource, once. Spans take from their ancestors; log records and data points from nobody. Nothing is
+    written that is known already; the same batch comes back where nothing is to be written. Findings of this batch
+    where there are any.
     """
 
 def regex_problem(pattern: str) -> str | None:

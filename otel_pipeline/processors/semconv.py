@@ -11,12 +11,11 @@ from typing import Annotated
 from pydantic import Field
 
 from otel_pipeline.component import Options, Processor, Settings
-from otel_pipeline.pdata import Batch, EnrichFindings, enrich
+from otel_pipeline.pdata import Batch
 from otel_pipeline.semconv import compile_plan, load
+from otel_pipeline.telemetry import Counter
 
 __all__ = ["Semconv"]
-
-OTHER_SENDERS = "_other"
 
 
 class SemconvConfig(Options):
@@ -26,8 +25,8 @@ class SemconvConfig(Options):
     """Folders with your own files, over the shipped ones: an attribute, metric or rule of the same name takes the place
     of the earlier one, and your rules are tried first."""
     unknown_senders_limit: Annotated[int, Field(ge=1)] = 100
-    """How many senders are told apart in `otelcol_processor_semconv_unresolved_items`; all further ones are counted as
-    `_other`."""
+    """How many senders are told apart in `otelcol_processor_semconv_unresolved_items` and
+    `otelcol_processor_semconv_unexpected_types`; all further ones are counted as `_other`."""
 
 
 class Semconv(Processor):
@@ -36,35 +35,37 @@ class Semconv(Processor):
     type = "semconv"
     Config = SemconvConfig
     config: SemconvConfig
+    flush_interval = 1.0
 
     def __init__(self, config: SemconvConfig, settings: Settings) -> None:
         super().__init__(config, settings)
         self.registry = load(config.directories)
-        self.plan = compile_plan(self.registry)
-        self.senders: set[str] = set()
+        self.plan = compile_plan(self.registry, config.unknown_senders_limit)
+        labels = ("processor", "sender", "attribute")
         self.unresolved = settings.telemetry.counter(
             "otelcol_processor_semconv_unresolved_items",
             unit="{item}",
             description="Items that have no value for an expected attribute, not even from an ancestor in their batch.",
-            labels=("processor", "sender", "attribute"),
+            labels=labels,
+        )
+        self.unexpected = settings.telemetry.counter(
+            "otelcol_processor_semconv_unexpected_types",
+            unit="{attribute}",
+            description="Canonical attributes with a value of a type that they do not take, which counts as absent.",
+            labels=labels,
         )
 
     def process(self, batch: Batch) -> Batch | None:
         """The batch with canonical attributes; the same one where nothing was to be added."""
-        enriched, findings = enrich(batch, self.plan)
-        if findings is not None:
-            self._count(findings)
-        return enriched
+        return self.plan.enrich(batch)
 
-    def _count(self, findings: EnrichFindings) -> None:
-        for sender, attribute, items in findings.unresolved:
-            self.unresolved.add(items, self.settings.id, self._known(sender), attribute)
+    def flush(self, now_unix_ns: int) -> Batch | None:
+        """Shows what the plan has counted since the last call."""
+        if (findings := self.plan.take_findings()) is not None:
+            self._count(self.unresolved, findings.unresolved)
+            self._count(self.unexpected, findings.unexpected)
+        return None
 
-    def _known(self, sender: str) -> str:
-        """`sender`, shortened, or the name for all above the limit."""
-        name = sender[:100] or "unknown_service"
-        if name not in self.senders:
-            if len(self.senders) >= self.config.unknown_senders_limit:
-                return OTHER_SENDERS
-            self.senders.add(name)
-        return name
+    def _count(self, counter: Counter, found: list[tuple[str, str, int]]) -> None:
+        for sender, attribute, count in found:
+            counter.add(count, self.settings.id, sender or "unknown_service", attribute)

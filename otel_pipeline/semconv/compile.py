@@ -13,9 +13,9 @@ from otel_pipeline.semconv.rules import Rule
 __all__ = ["compile_plan", "plan_text"]
 
 
-def compile_plan(registry: Registry) -> SemconvPlan:
-    """The plan of a registry."""
-    return SemconvPlan(plan_text(registry))
+def compile_plan(registry: Registry, senders_limit: int = 100) -> SemconvPlan:
+    """The plan of a registry, whose findings tell so many senders apart."""
+    return SemconvPlan(plan_text(registry), senders_limit)
 
 
 def plan_text(registry: Registry) -> str:

@@ -31,6 +31,7 @@ def test_counts_unresolved_by_sender() -> None:
     processor = Semconv(SemconvConfig(unknown_senders_limit=2), settings)
     for name in ("a", "b", "c", "d", "a"):
         processor.process(make_traces(make_span(), make_span(span=2), resource={"service.name": name, "stage": "prd"}))
+    processor.flush(0)
     counted = settings.telemetry.counters["otelcol_processor_semconv_unresolved_items"].values
     assert {labels[1]: value for labels, value in counted.items() if labels[2] == "sdlc.project.id"} == {
         "a": 4,
@@ -38,6 +39,23 @@ def test_counts_unresolved_by_sender() -> None:
         "_other": 4,
     }
     assert not [labels for labels in counted if labels[2] == "sdlc.stage.name"]
+
+
+def test_counts_values_of_unexpected_type() -> None:
+    """A canonical attribute with a value of another type is counted by sender and attribute, wherever it stands."""
+    settings = make_settings("semconv")
+    processor = Semconv(SemconvConfig(), settings)
+    odd = make_span(sdlc__stage__run=1, sdlc__stage__name=[1], sdlc__agent__name="claude_code", agent=2.5)
+    for _ in range(2):
+        processor.process(make_traces(odd, resource={"service.name": "a", "sdlc.project.id": 2.5}))
+    processor.flush(0)
+    processor.flush(0)
+    counted = settings.telemetry.counters["otelcol_processor_semconv_unexpected_types"].values
+    assert {labels[1:]: value for labels, value in counted.items()} == {
+        ("a", "sdlc.stage.run"): 2,
+        ("a", "sdlc.stage.name"): 2,
+        ("a", "sdlc.project.id"): 2,
+    }
 
 
 def test_bad_files_are_told_at_construction(tmp_path: Path) -> None:

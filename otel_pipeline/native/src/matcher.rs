@@ -60,6 +60,18 @@ impl Matcher {
         })
     }
 
+    /// The texts that it asks for, where it holds for these alone.
+    pub fn texts(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Literal(Scalar::Text(text)) => Some(vec![text]),
+            Self::Any(matchers) => {
+                let texts: Option<Vec<_>> = matchers.iter().map(Self::texts).collect();
+                texts.map(|texts| texts.concat())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it holds; `None` is a value that is not there.
     pub fn holds(&self, value: Option<AnyValue<'_>>) -> bool {
         match self {

@@ -115,51 +115,56 @@ impl<P: RewriteRows> Rewrite for ByRows<'_, P> {
 
 impl<P: RewriteRows> ByRows<'_, P> {
     fn metric(&mut self, context: &Context<'_>, item: &[u8], out: &mut Vec<u8>) -> Edit {
-        let (mut changed, mut kept, mut dropped) = (false, false, false);
-        for field in fields(item).flatten() {
-            let Value::Bytes(data) = field.value else {
-                out.extend_from_slice(field.raw);
-                continue;
-            };
-            if !is_data(field.number) {
-                out.extend_from_slice(field.raw);
-                continue;
-            }
-            let attributes = point_attributes(field.number);
-            put_message(out, field.number, |out| {
-                for field in fields(data).flatten() {
-                    let (metric::DATA_POINTS, Value::Bytes(body)) = (field.number, field.value)
-                    else {
+        let pass = &mut *self.pass;
+        rewrite_points(item, &mut self.scratch, out, |row, out| {
+            pass.row(context, row, out)
+        })
+    }
+}
+
+/// Writes a Metric with its data points edited into `out`, each by `edit`, whose `out` is `scratch` and comes empty.
+pub fn rewrite_points(
+    item: &[u8],
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+    mut edit: impl FnMut(Row<'_>, &mut Vec<u8>) -> Edit,
+) -> Edit {
+    let (mut changed, mut kept, mut dropped) = (false, false, false);
+    for field in fields(item).flatten() {
+        let (true, Value::Bytes(data)) = (is_data(field.number), field.value) else {
+            out.extend_from_slice(field.raw);
+            continue;
+        };
+        let attributes = point_attributes(field.number);
+        put_message(out, field.number, |out| {
+            for field in fields(data).flatten() {
+                let (metric::DATA_POINTS, Value::Bytes(body)) = (field.number, field.value) else {
+                    out.extend_from_slice(field.raw);
+                    continue;
+                };
+                let row = Row {
+                    body,
+                    attributes,
+                    item,
+                };
+                scratch.clear();
+                match edit(row, scratch) {
+                    Edit::Keep => {
                         out.extend_from_slice(field.raw);
-                        continue;
-                    };
-                    self.scratch.clear();
-                    match self.pass.row(
-                        context,
-                        Row {
-                            body,
-                            attributes,
-                            item,
-                        },
-                        &mut self.scratch,
-                    ) {
-                        Edit::Keep => {
-                            out.extend_from_slice(field.raw);
-                            kept = true;
-                        }
-                        Edit::Write => {
-                            put_bytes_field(out, metric::DATA_POINTS, &self.scratch);
-                            (changed, kept) = (true, true);
-                        }
-                        Edit::Drop => (changed, dropped) = (true, true),
+                        kept = true;
                     }
+                    Edit::Write => {
+                        put_bytes_field(out, metric::DATA_POINTS, scratch);
+                        (changed, kept) = (true, true);
+                    }
+                    Edit::Drop => (changed, dropped) = (true, true),
                 }
-            });
-        }
-        match (changed, dropped && !kept) {
-            (_, true) => Edit::Drop,
-            (true, false) => Edit::Write,
-            (false, false) => Edit::Keep,
-        }
+            }
+        });
+    }
+    match (changed, dropped && !kept) {
+        (_, true) => Edit::Drop,
+        (true, false) => Edit::Write,
+        (false, false) => Edit::Keep,
     }
 }

@@ -1,42 +1,64 @@
 //! One walk over an attribute list: what it says of canonical attributes, and what rules want to see.
 #![forbid(unsafe_code)]
 
-use super::plan::{Lookup, Mask, Plan};
+use super::plan::{Mask, Plan};
+use super::rule_set::RuleSet;
 use super::value::Value;
-use crate::otlp::AnyValue;
+use crate::otlp::{AnyValue, attributes};
 
-/// What one attribute list holds. Kept from item to item, so that nothing is allocated for an item.
+/// What one attribute list holds. Kept from list to list and from batch to batch, so that nothing is allocated for one.
+#[derive(Default)]
 pub struct Gathered<'a> {
     /// Canonical attributes that have a value here, by their own key or an alias.
     pub found: Mask,
     /// Canonical attributes whose own key stands here, with whatever value.
     pub own: Mask,
-    /// Preference and value, where `found`.
-    best: Vec<(u8, Value<'a>)>,
-    /// Value and the round in which it was seen.
-    slots: Vec<(AnyValue<'a>, u32)>,
+    /// Those of them where it has a value of a type that the attribute does not take.
+    pub unexpected: Mask,
+    /// The rules that keys of the list wake.
+    pub woken: RuleSet,
+    /// Attribute, preference and value, one for each in `found`.
+    best: Vec<(u8, u8, Value<'a>)>,
+    /// What stands in the slots.
+    values: Vec<&'a [u8]>,
+    /// For each slot an index into `values`, and the round in which it was set.
+    slots: Vec<(u32, u32)>,
     round: u32,
 }
 
 impl<'a> Gathered<'a> {
     pub fn new(plan: &Plan) -> Self {
         Self {
-            found: 0,
-            own: 0,
-            best: vec![(0, Value::Bool(false)); plan.attributes.len()],
-            slots: vec![(AnyValue::Empty, 0); plan.slots],
-            round: 0,
+            slots: vec![(0, 0); plan.slots],
+            woken: plan.always.emptied(),
+            ..Self::default()
         }
     }
 
-    /// Forgets what was gathered, for the next item.
+    /// The same room for the attributes of another batch.
+    pub fn recycled<'b>(self) -> Gathered<'b> {
+        Gathered {
+            found: 0,
+            own: 0,
+            unexpected: 0,
+            woken: self.woken,
+            best: emptied(self.best),
+            values: emptied(self.values),
+            slots: self.slots,
+            round: self.round,
+        }
+    }
+
+    /// Forgets what was gathered, for the next list.
     #[inline]
     pub fn clear(&mut self) {
-        self.found = 0;
-        self.own = 0;
+        (self.found, self.own, self.unexpected) = (0, 0, 0);
+        self.woken.clear();
+        self.best.clear();
+        self.values.clear();
         self.round = self.round.wrapping_add(1);
         if self.round == 0 {
-            self.slots.fill((AnyValue::Empty, 0));
+            self.slots.fill((0, 0));
             self.round = 1;
         }
     }
@@ -47,50 +69,94 @@ impl<'a> Gathered<'a> {
         let Some(uses) = plan.keys.get(key) else {
             return;
         };
-        let value = AnyValue::parse(value);
-        if let Some(slot) = uses.slot
-            && self.slots[slot].1 != self.round
+        if let Some(slot) = uses.slot.and_then(|slot| self.slots.get_mut(slot))
+            && slot.1 != self.round
         {
-            self.slots[slot] = (value, self.round);
+            *slot = (self.values.len() as u32, self.round);
+            self.values.push(value);
+        }
+        if let Some(rules) = &uses.wakes {
+            self.woken.add(rules);
         }
         for &(attribute, preference) in &uses.gives {
-            let bit = 1 << attribute;
-            if preference == 0 {
-                self.own |= bit;
-            }
-            if self.found & bit != 0 && self.best[attribute].0 <= preference {
-                continue;
-            }
-            let domain = &plan.attributes[attribute].domain;
-            if let Some(value) = Value::of(value).and_then(|value| domain.admit(value)) {
-                self.found |= bit;
-                self.best[attribute] = (preference, value);
-            }
+            self.give(plan, attribute, preference, value);
         }
     }
 
-    /// The value of a canonical attribute that is in `found`, as the sender wrote it.
+    fn give(&mut self, plan: &Plan, attribute: usize, preference: u8, value: &'a [u8]) {
+        let bit = 1 << attribute;
+        if preference == 0 {
+            self.own |= bit;
+        }
+        let at = match self.found & bit {
+            0 => None,
+            _ => self
+                .best
+                .iter()
+                .position(|one| usize::from(one.0) == attribute),
+        };
+        if at.is_some_and(|at| self.best[at].1 <= preference) {
+            return;
+        }
+        let value = AnyValue::parse(value);
+        let domain = &plan.attributes[attribute].domain;
+        match Value::of(value).and_then(|value| domain.admit(value)) {
+            Some(value) => {
+                let best = (attribute as u8, preference, value);
+                match at {
+                    Some(at) => self.best[at] = best,
+                    None => self.best.push(best),
+                }
+                self.found |= bit;
+            }
+            None if preference == 0 && !matches!(value, AnyValue::Empty | AnyValue::Str("")) => {
+                self.unexpected |= bit;
+            }
+            None => {}
+        }
+    }
+
+    /// Preference and value of a canonical attribute, the value as the sender wrote it.
     #[inline]
-    pub fn best(&self, attribute: usize) -> Value<'a> {
-        self.best[attribute].1
+    pub fn best(&self, attribute: usize) -> Option<(u8, Value<'a>)> {
+        let mut best = self.best.iter();
+        let best = best.find(|one| usize::from(one.0) == attribute)?;
+        Some((best.1, best.2))
     }
 
     /// The value under the attribute's own key, as the sender wrote it.
     #[inline]
     pub fn own_value(&self, attribute: usize) -> Option<Value<'a>> {
-        let (preference, value) = self.best[attribute];
-        (self.found & 1 << attribute != 0 && preference == 0).then_some(value)
+        let own = self.best(attribute).filter(|best| best.0 == 0);
+        own.map(|(_, value)| value)
     }
 
     /// An attribute that rules look at.
     #[inline]
-    pub fn slot(&self, lookup: Lookup) -> Option<AnyValue<'a>> {
-        let Lookup::Slot(slot) = lookup else {
+    pub fn slot(&self, slot: usize) -> Option<AnyValue<'a>> {
+        let &(index, round) = self.slots.get(slot)?;
+        if round != self.round {
             return None;
-        };
-        let (value, round) = self.slots[slot];
-        (round == self.round).then_some(value)
+        }
+        self.values
+            .get(index as usize)
+            .map(|value| AnyValue::parse(value))
     }
+
+    /// The first usable of these.
+    pub fn first_of(&self, slots: &[usize]) -> Option<Value<'a>> {
+        let mut values = slots.iter().filter_map(|slot| self.slot(*slot));
+        values.find_map(Value::of)
+    }
+}
+
+/// The first usable of the attributes below field `number` of `message`, of each key the first.
+pub fn first_of<'a>(message: &'a [u8], number: u32, keys: &[String]) -> Option<Value<'a>> {
+    keys.iter().find_map(|key| {
+        let mut all = attributes(message, number);
+        let (_, value) = all.find(|(one, _)| *one == key.as_bytes())?;
+        Value::of(AnyValue::parse(value))
+    })
 }
 
 /// The attributes of a set, by index.
@@ -101,4 +167,10 @@ pub fn members(mut mask: Mask) -> impl Iterator<Item = usize> {
         mask &= mask - 1;
         Some(next)
     })
+}
+
+/// The room of a list whose contents are forgotten, for other contents of the same kind: collecting in place keeps it.
+pub fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().filter_map(|_| None).collect()
 }

@@ -1,220 +1,125 @@
 //! What holds for all items of a resource or a scope: computed once for each, not once for each item.
 #![forbid(unsafe_code)]
 
-use super::gather::{Gathered, members};
-use super::plan::{From, Level, Mask, Plan, Rule, Selector, Set, scalar};
+use super::gather::{Gathered, emptied, members};
+use super::plan::{Mask, Rule};
 use super::value::Value;
-use crate::matcher::Matcher;
-use crate::otlp::{AnyValue, RESOURCE_ATTRIBUTES, attributes, child, scope, text};
 
 /// Rank of a value that is not there; 0 is a value from an attribute, n + 1 one from rule n.
 const NOTHING: u32 = u32::MAX;
 
-/// The canonical attributes at a resource or scope, and what has to be written there.
-/// Sparse: a request may bring very many resources with nothing in them.
-pub struct Header<'a> {
-    /// Attribute, rank and value of what is in `have`.
-    values: Vec<(u8, u32, Value<'a>)>,
+/// The canonical attributes at a resource or scope. Their values are in `Headers`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Header {
+    values: (u32, u32),
+    writes: (u32, u32),
     /// Attributes that have a value here or above.
     pub have: Mask,
     /// Those whose value a sender gave; no rule may change it.
     pub given: Mask,
-    pub writes: Vec<(usize, Value<'a>)>,
     /// Attributes whose own key stands here and gets another value.
     pub replaced: Mask,
 }
 
-/// The rules of spans that can still change something below one scope.
-pub struct Candidate {
-    pub rule: usize,
-    /// The attributes that it may set where no sender gave them.
-    pub allowed: Mask,
+/// The values of all headers of a batch, in one list.
+/// Sparse: a request may bring very many resources with nothing in them.
+#[derive(Default)]
+pub struct Headers<'a> {
+    /// Attribute, rank and value of what is in `have`.
+    values: Vec<(u8, u32, Value<'a>)>,
+    /// What has to be written at the header itself.
+    writes: Vec<(u8, Value<'a>)>,
 }
 
-impl<'a> Header<'a> {
-    fn below(above: Option<&Header<'a>>) -> Self {
-        Self {
-            values: above.map_or_else(Vec::new, |above| above.values.clone()),
+impl<'a> Headers<'a> {
+    pub fn recycled<'b>(self) -> Headers<'b> {
+        Headers {
+            values: emptied(self.values),
+            writes: emptied(self.writes),
+        }
+    }
+
+    /// A new header below another, to be built before any other is.
+    pub fn begin(&mut self, above: Option<&Header>) -> Header {
+        let first = self.values.len();
+        let (above_first, above_end) = above.map_or((0, 0), |above| above.values);
+        self.values
+            .extend_from_within(above_first as usize..above_end as usize);
+        Header {
+            values: (first as u32, self.values.len() as u32),
             have: above.map_or(0, |above| above.have),
             given: above.map_or(0, |above| above.given),
-            writes: Vec::new(),
-            replaced: 0,
+            ..Header::default()
         }
     }
 
-    /// The value here; None where there is none.
+    /// The value at a header; None where there is none.
     #[inline]
-    pub fn value(&self, attribute: usize) -> Option<Value<'a>> {
-        if self.have & 1 << attribute == 0 {
+    pub fn value(&self, header: &Header, attribute: usize) -> Option<Value<'a>> {
+        if header.have & 1 << attribute == 0 {
             return None;
         }
-        self.entry(attribute).map(|(_, _, value)| *value)
+        self.entry(header, attribute).map(|(_, _, value)| *value)
     }
 
-    fn entry(&self, attribute: usize) -> Option<&(u8, u32, Value<'a>)> {
-        self.values
+    fn all(&self, header: &Header) -> &[(u8, u32, Value<'a>)] {
+        &self.values[header.values.0 as usize..header.values.1 as usize]
+    }
+
+    fn entry(&self, header: &Header, attribute: usize) -> Option<&(u8, u32, Value<'a>)> {
+        let mut all = self.all(header).iter();
+        all.find(|(one, _, _)| usize::from(*one) == attribute)
+    }
+
+    /// Puts a value on the header that is being built.
+    pub fn put(&mut self, header: &mut Header, attribute: usize, value: Value<'a>, rank: u32) {
+        let first = header.values.0 as usize;
+        let old = self.values[first..]
             .iter()
-            .find(|(one, _, _)| usize::from(*one) == attribute)
-    }
-
-    fn rank(&self, attribute: usize) -> u32 {
-        self.entry(attribute).map_or(NOTHING, |(_, rank, _)| *rank)
-    }
-
-    fn put(&mut self, attribute: usize, value: Value<'a>, rank: u32) {
-        self.values
-            .retain(|(one, _, _)| usize::from(*one) != attribute);
+            .position(|(one, _, _)| usize::from(*one) == attribute);
+        if let Some(old) = old {
+            self.values.remove(first + old);
+        }
         self.values.push((attribute as u8, rank, value));
-        self.have |= 1 << attribute;
+        header.values.1 = self.values.len() as u32;
+        header.have |= 1 << attribute;
         if rank == 0 {
-            self.given |= 1 << attribute;
+            header.given |= 1 << attribute;
         }
     }
 
-    /// The header of a resource.
-    pub fn of_resource(plan: &'a Plan, gathered: &mut Gathered<'a>, resource: &'a [u8]) -> Self {
-        let mut header = Self::below(None);
-        header.take(plan, gathered, attributes(resource, RESOURCE_ATTRIBUTES));
-        header.apply(plan, Level::Resource, resource, &[]);
-        header.decide_writes(gathered, None);
-        header
+    /// The attributes of rule `index` that neither a sender nor an earlier rule has given a value at this header.
+    pub fn changeable(&self, header: &Header, rule: &Rule, index: usize) -> Mask {
+        let there = rule.sets & header.have;
+        let rank = |attribute| self.entry(header, attribute).map_or(NOTHING, |one| one.1);
+        let earlier = members(there).filter(|attribute| rank(*attribute) <= index as u32);
+        earlier.fold(rule.sets, |mask, attribute| mask & !(1 << attribute))
     }
 
-    /// The header of a scope below `resource`, whose own header is `above`.
-    pub fn of_scope(
-        plan: &'a Plan,
-        gathered: &mut Gathered<'a>,
-        above: &Header<'a>,
-        resource: &'a [u8],
-        scope: &'a [u8],
-    ) -> Self {
-        let mut header = Self::below(Some(above));
-        header.take(plan, gathered, attributes(scope, scope::ATTRIBUTES));
-        header.apply(plan, Level::Scope, resource, scope);
-        header.decide_writes(gathered, Some(above));
-        header
-    }
-
-    fn take(
-        &mut self,
-        plan: &'a Plan,
-        gathered: &mut Gathered<'a>,
-        attributes: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    ) {
-        gathered.clear();
-        for (key, value) in attributes {
-            gathered.add(plan, key, value);
-        }
-        for attribute in members(gathered.found) {
-            let domain = &plan.attributes[attribute].domain;
-            self.put(attribute, domain.normalise(gathered.best(attribute)), 0);
-        }
-    }
-
-    /// Applies the rules of one level, in order. A value that an earlier rule of the level above gave stays.
-    fn apply(&mut self, plan: &'a Plan, level: Level, resource: &'a [u8], scope: &'a [u8]) {
-        for (index, rule) in plan
-            .rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.level == level)
-        {
-            let wanted = self.changeable(rule, index);
-            if wanted == 0 || !header_holds(plan, rule, resource, scope) {
-                continue;
-            }
-            for set in rule
-                .set
-                .iter()
-                .filter(|set| wanted & 1 << set.attribute != 0)
-            {
-                let domain = &plan.attributes[set.attribute].domain;
-                let value = header_source(set, resource).and_then(|value| set.translate(value));
-                if let Some(value) = value.and_then(|value| domain.admit(value)) {
-                    self.put(set.attribute, domain.normalise(value), index as u32 + 1);
-                }
-            }
-        }
-    }
-
-    /// The attributes of `rule` that neither a sender nor an earlier rule has given a value at this level.
-    fn changeable(&self, rule: &Rule, index: usize) -> Mask {
-        members(rule.sets)
-            .filter(|attribute| self.rank(*attribute) > index as u32)
-            .fold(0, |mask, attribute| mask | 1 << attribute)
-    }
-
-    fn decide_writes(&mut self, gathered: &Gathered<'a>, above: Option<&Header<'a>>) {
-        for &(attribute, _, value) in &self.values {
-            let attribute = usize::from(attribute);
-            let own = gathered.own & 1 << attribute != 0;
+    /// Decides what is to be written at the header that has been built, whose own attributes are `gathered`.
+    pub fn finish(&mut self, header: &mut Header, gathered: &Gathered<'a>, above: Option<&Header>) {
+        let first = self.writes.len();
+        for at in header.values.0..header.values.1 {
+            let (attribute, _, value) = self.values[at as usize];
+            let index = usize::from(attribute);
+            let own = gathered.own & 1 << index != 0;
             let written = match own {
-                true => gathered.own_value(attribute),
-                false => above.and_then(|above| above.value(attribute)),
+                true => gathered.own_value(index),
+                false => above.and_then(|above| self.value(above, index)),
             };
             if written != Some(value) {
                 self.writes.push((attribute, value));
-                self.replaced |= gathered.own & 1 << attribute;
+                header.replaced |= gathered.own & 1 << index;
             }
         }
+        header.writes = (first as u32, self.writes.len() as u32);
     }
 
-    /// The span rules worth trying below this scope, in order.
-    pub fn candidates(&self, plan: &Plan, resource: &[u8], scope: &[u8]) -> Vec<Candidate> {
-        let rules = plan.rules.iter().enumerate();
-        let rules = rules.filter(|(_, rule)| rule.level == Level::Span);
-        rules
-            .filter_map(|(index, rule)| {
-                let allowed = self.changeable(rule, index);
-                ((allowed | rule.overrides) != 0 && header_holds(plan, rule, resource, scope))
-                    .then_some(Candidate {
-                        rule: index,
-                        allowed,
-                    })
-            })
-            .collect()
+    pub fn writes(&self, header: &Header) -> &[(u8, Value<'a>)] {
+        &self.writes[header.writes.0 as usize..header.writes.1 as usize]
     }
-}
 
-/// Whether resource and scope satisfy the rule and its sender.
-fn header_holds(plan: &Plan, rule: &Rule, resource: &[u8], scope: &[u8]) -> bool {
-    let sender = rule.sender.and_then(|sender| plan.senders.get(sender));
-    sender.is_none_or(|sender| selector_holds(sender, resource, scope))
-        && selector_holds(&rule.selector, resource, scope)
-}
-
-fn selector_holds(selector: &Selector, resource: &[u8], scope: &[u8]) -> bool {
-    text_holds(&selector.scope_name, scope, scope::NAME)
-        && text_holds(&selector.scope_version, scope, scope::VERSION)
-        && (selector.resource.iter())
-            .all(|(key, one)| one.holds(find(resource, RESOURCE_ATTRIBUTES, key)))
-        && (selector.scope_attributes.iter())
-            .all(|(key, one)| one.holds(find(scope, scope::ATTRIBUTES, key)))
-}
-
-fn text_holds(condition: &Option<Matcher>, message: &[u8], number: u32) -> bool {
-    let holds = |one: &Matcher| one.holds(Some(AnyValue::Str(text(child(message, number)))));
-    condition.as_ref().is_none_or(holds)
-}
-
-/// The first attribute of this key below field `number` of `message`.
-pub fn find<'a>(message: &'a [u8], number: u32, key: &str) -> Option<AnyValue<'a>> {
-    let mut all = attributes(message, number);
-    let (_, value) = all.find(|(one, _)| *one == key.as_bytes())?;
-    Some(AnyValue::parse(value))
-}
-
-/// The first usable of these attributes.
-pub fn first_of<'a>(message: &'a [u8], number: u32, keys: &[String]) -> Option<Value<'a>> {
-    keys.iter()
-        .find_map(|key| find(message, number, key).and_then(Value::of))
-}
-
-fn header_source<'a>(set: &'a Set, resource: &'a [u8]) -> Option<Value<'a>> {
-    let value = match &set.from {
-        From::Value(literal) => Some(scalar(literal)),
-        From::Resource(keys) => first_of(resource, RESOURCE_ATTRIBUTES, keys),
-        From::Attributes(_) | From::Event(..) | From::Name => None,
-    };
-    value.and_then(|value| set.captured(value))
+    pub fn writes_any(&self) -> bool {
+        !self.writes.is_empty()
+    }
 }

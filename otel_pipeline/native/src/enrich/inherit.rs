@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::analysis::{Analysis, Entry, Run};
 use super::gather::members;
+use super::observe::Observer;
 use super::plan::Mask;
-use super::value::Value;
 
 const NONE: usize = usize::MAX;
 
@@ -19,7 +19,7 @@ enum Visit {
 
 /// Gives the attributes of `inherit` to spans whose ancestors have them. Each span is visited once, whatever the
 /// parents claim; a link that is part of a circle counts as none, and of spans with one id the first is the parent.
-pub fn inherit(analysis: &mut Analysis<'_>, inherit: Mask) {
+pub fn inherit<'a>(analysis: &mut Analysis<'a>, inherit: Mask, observer: &mut impl Observer<'a>) {
     let known = analysis.spans.iter().fold(0, |mask, span| mask | span.have);
     let useful = |span: Mask| inherit & known & !span != 0;
     if !analysis.spans.iter().any(|span| useful(span.have)) {
@@ -42,7 +42,7 @@ pub fn inherit(analysis: &mut Analysis<'_>, inherit: Mask) {
         while let Some(span) = path.pop() {
             visits[span] = Visit::Done;
             if parents[span] != NONE {
-                take(analysis, span, parents[span], inherit);
+                take(analysis, span, parents[span], inherit, observer);
             }
         }
     }
@@ -52,7 +52,9 @@ pub fn inherit(analysis: &mut Analysis<'_>, inherit: Mask) {
 fn parents(analysis: &Analysis<'_>) -> Vec<usize> {
     let mut by_id = HashMap::with_capacity(analysis.spans.len());
     for (index, span) in analysis.spans.iter().enumerate() {
-        by_id.entry((span.trace_id, span.span_id)).or_insert(index);
+        by_id
+            .entry((span.ids.trace_id, span.ids.span_id))
+            .or_insert(index);
     }
     let parent =
         |(trace_id, parent_id): (&[u8], &[u8])| match parent_id.iter().all(|byte| *byte == 0) {
@@ -62,15 +64,22 @@ fn parents(analysis: &Analysis<'_>) -> Vec<usize> {
     let links = analysis
         .spans
         .iter()
-        .map(|span| (span.trace_id, span.parent_id));
+        .map(|span| (span.ids.trace_id, span.ids.parent_id));
     links.map(parent).collect()
 }
 
-fn take(analysis: &mut Analysis<'_>, span: usize, parent: usize, inherit: Mask) {
+fn take<'a>(
+    analysis: &mut Analysis<'a>,
+    span: usize,
+    parent: usize,
+    inherit: Mask,
+    observer: &mut impl Observer<'a>,
+) {
     let missing = inherit & analysis.spans[parent].have & !analysis.spans[span].have;
     let first = analysis.inherited.len();
     for attribute in members(missing) {
-        if let Some(value) = value(analysis, parent, attribute) {
+        if let Some(value) = analysis.value(&analysis.spans[parent], attribute) {
+            observer.inherited(span, parent, attribute);
             analysis.inherited.push(Entry {
                 attribute: attribute as u8,
                 value,
@@ -82,16 +91,4 @@ fn take(analysis: &mut Analysis<'_>, span: usize, parent: usize, inherit: Mask) 
         }
     }
     analysis.spans[span].inherited = Run::since(first, &analysis.inherited);
-}
-
-/// The value of a span for an attribute: its own, the inherited, or that around it.
-fn value<'a>(analysis: &Analysis<'a>, span: usize, attribute: usize) -> Option<Value<'a>> {
-    let record = &analysis.spans[span];
-    match analysis
-        .values(record)
-        .find(|entry| usize::from(entry.attribute) == attribute)
-    {
-        Some(entry) => Some(entry.value),
-        None => analysis.scope(record).header.value(attribute),
-    }
 }

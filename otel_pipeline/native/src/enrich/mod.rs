@@ -1,63 +1,132 @@
 //! Enrichment: canonical attributes on traces, metrics and logs, by a plan compiled from semantic-convention files.
 //!
-//! `plan` is what the compiler wrote, made ready; `analysis` decides what every resource, scope and span gets,
-//! `inherit` what spans take from their ancestors, and `pass` writes it.
+//! `compile` makes a `plan` ready; `decide` finds what every resource, scope and item gets (an `analysis`), `inherit`
+//! what spans take from their ancestors, and `pass` writes it. `findings` counts what stayed unknown.
 
 pub mod analysis;
+pub mod compile;
+pub mod decide;
+pub mod findings;
 pub mod gather;
 pub mod header;
 pub mod inherit;
+pub mod item;
+pub mod observe;
 pub mod pass;
 pub mod plan;
+pub mod rule_set;
 pub mod value;
+
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::batch::Batch;
 use crate::matcher::compile_regex;
+use decide::Scratch;
+use findings::Findings;
 
-/// A compiled enrichment plan.
+/// A compiled enrichment plan, and what batches left of findings and room.
 #[pyclass(frozen, module = "otel_pipeline._native")]
 pub struct SemconvPlan {
     plan: plan::Plan,
+    kept: Mutex<Kept>,
+    senders_limit: usize,
+}
+
+struct Kept {
+    findings: Findings,
+    scratch: Option<Scratch<'static>>,
+}
+
+impl SemconvPlan {
+    /// Enriches a batch; None where nothing is to be written. `findings` are the plan's own where None are given.
+    fn run(&self, batch: &Batch, data: &[u8], findings: Option<&mut Findings>) -> Option<Vec<u8>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = kept.scratch.take();
+        let mut scratch = scratch.map_or_else(|| Scratch::new(&self.plan), Scratch::recycled);
+        let findings = findings.unwrap_or(&mut kept.findings);
+        let signal = batch.signal;
+        let edited = pass::enrich(&self.plan, &mut scratch, signal, data, findings, &mut ());
+        if !scratch.is_large() {
+            kept.scratch = Some(scratch.recycled());
+        }
+        edited
+    }
+
+    fn edited(
+        &self,
+        batch: Bound<'_, Batch>,
+        findings: Option<&mut Findings>,
+    ) -> PyResult<Py<Batch>> {
+        let py = batch.py();
+        let whole = batch.get();
+        let data = whole.bytes(py);
+        match py.detach(|| self.run(whole, data, findings)) {
+            Some(data) => {
+                let items = whole.item_count();
+                Py::new(py, Batch::from_vec(whole.signal, data, items))
+            }
+            None => Ok(batch.unbind()),
+        }
+    }
+
+    fn findings(&self, findings: &mut Findings) -> Option<EnrichFindings> {
+        let (unresolved, unexpected) = findings.take(&self.plan);
+        let any = !(unresolved.is_empty() && unexpected.is_empty());
+        any.then_some(EnrichFindings {
+            unresolved,
+            unexpected,
+        })
+    }
 }
 
 #[pymethods]
 impl SemconvPlan {
     #[new]
-    fn new(text: &str) -> PyResult<Self> {
+    #[pyo3(signature = (text, senders_limit = 100))]
+    fn new(text: &str, senders_limit: usize) -> PyResult<Self> {
         let plan = plan::Plan::parse(text).map_err(PyValueError::new_err)?;
-        Ok(Self { plan })
+        let kept = Kept {
+            findings: Findings::new(&plan, senders_limit),
+            scratch: None,
+        };
+        Ok(Self {
+            plan,
+            kept: Mutex::new(kept),
+            senders_limit,
+        })
+    }
+
+    /// See `_native.pyi`.
+    fn enrich(&self, batch: Bound<'_, Batch>) -> PyResult<Py<Batch>> {
+        self.edited(batch, None)
+    }
+
+    /// See `_native.pyi`.
+    fn take_findings(&self) -> Option<EnrichFindings> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.findings(&mut kept.findings)
     }
 }
 
-/// What `enrich` could not resolve.
+/// What could not be resolved.
 #[pyclass(frozen, get_all, module = "otel_pipeline._native")]
 pub struct EnrichFindings {
-    pub unresolved: Vec<(String, String, u64)>,
+    pub unresolved: findings::Counts,
+    pub unexpected: findings::Counts,
 }
 
 /// Enriches a batch; see `_native.pyi`.
 #[pyfunction]
 pub fn enrich(
-    py: Python<'_>,
     batch: Bound<'_, Batch>,
     plan: &SemconvPlan,
 ) -> PyResult<(Py<Batch>, Option<EnrichFindings>)> {
-    let whole = batch.get();
-    let (signal, data) = (whole.signal, whole.bytes(py));
-    let (edited, unresolved) = py.detach(|| pass::enrich(&plan.plan, signal, data));
-    let enriched = match edited {
-        Some(data) => Py::new(py, Batch::from_vec(signal, data, whole.item_count()))?,
-        None => batch.unbind(),
-    };
-    let unresolved = unresolved.into_iter();
-    let unresolved: Vec<_> = unresolved
-        .map(|((sender, key), count)| (sender, key, count))
-        .collect();
-    let findings = (!unresolved.is_empty()).then_some(EnrichFindings { unresolved });
-    Ok((enriched, findings))
+    let mut findings = Findings::new(&plan.plan, plan.senders_limit);
+    let enriched = plan.edited(batch, Some(&mut findings))?;
+    Ok((enriched, plan.findings(&mut findings)))
 }
 
 /// What is wrong with a pattern of the rules' regular expressions; None for a good one.

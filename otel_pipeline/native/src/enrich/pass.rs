@@ -1,124 +1,87 @@
-//! Enriches one request: analyse, inherit, then write what is new into a copy that shares no decision with reading.
+//! Enriches one request: decide, inherit, then write what is new into a copy that shares no decision with reading.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-
-use super::analysis::{Analysis, analyse};
+use super::analysis::{Analysis, Entry, RowRecord};
+use super::decide::{Pass, Scratch};
+use super::findings::Findings;
 use super::gather::members;
+use super::header::Header;
 use super::inherit::inherit;
+use super::observe::Observer;
 use super::plan::{Mask, Plan};
 use super::value::Value;
-use crate::otlp::{Context, RESOURCE_ATTRIBUTES, Signal, key_value, scope, span};
+use crate::otlp::{Context, RESOURCE_ATTRIBUTES, Signal, key_value, log, scope, span};
 use crate::rewrite::{Edit, Rewrite, rewrite};
+use crate::rows::{Row, rewrite_points};
 use crate::wire::{Value as WireValue, fields};
 
-/// Items without a value, by sender (`service.name`) and attribute.
-pub type Unresolved = BTreeMap<(String, String), u64>;
-
-/// Above this many pairs of one batch, senders are counted together as `_other`.
-const MAX_UNRESOLVED: usize = 1000;
-
-/// The new request (None where nothing is to be written) and what could not be resolved.
-pub fn enrich(plan: &Plan, signal: Signal, message: &[u8]) -> (Option<Vec<u8>>, Unresolved) {
-    let mut analysis = analyse(plan, signal, message);
-    if signal == Signal::Traces {
-        inherit(&mut analysis, plan.inherit);
+/// The new request; None where nothing is to be written. What could not be resolved is added to `findings`.
+pub fn enrich<'a>(
+    plan: &'a Plan,
+    scratch: &mut Scratch<'a>,
+    signal: Signal,
+    message: &'a [u8],
+    findings: &mut Findings,
+    observer: &mut impl Observer<'a>,
+) -> Option<Vec<u8>> {
+    let mut pass = Pass {
+        plan,
+        scratch,
+        observer,
+    };
+    pass.run(signal, message);
+    let analysis = &mut scratch.analysis;
+    inherit(analysis, plan.inherit, observer);
+    findings.add(plan, analysis);
+    if !analysis.is_edit() {
+        return None;
     }
-    let unresolved = unresolved(plan, &analysis);
-    let edited = is_edited(&analysis).then(|| {
-        let mut writer = Writer {
-            plan,
-            analysis: &analysis,
-            resource: 0,
-            scope: 0,
-            span: 0,
-        };
-        rewrite(message, &mut writer)
-    });
-    (edited.flatten(), unresolved)
+    let mut writer = Writer {
+        plan,
+        analysis,
+        rows: &analysis.rows,
+        resource: 0,
+        scope: 0,
+        item: 0,
+        signal,
+        scratch: Vec::new(),
+    };
+    rewrite(message, &mut writer)
 }
 
-fn is_edited(analysis: &Analysis<'_>) -> bool {
-    !analysis.inherited.is_empty()
-        || analysis.entries.iter().any(|entry| entry.write)
-        || analysis
-            .resources
-            .iter()
-            .any(|one| !one.header.writes.is_empty())
-        || analysis
-            .scopes
-            .iter()
-            .any(|one| !one.header.writes.is_empty())
-}
-
-fn unresolved(plan: &Plan, analysis: &Analysis<'_>) -> Unresolved {
-    let mut unresolved = Unresolved::new();
-    let scopes = analysis.scopes.iter().filter(|scope| scope.items != 0);
-    let headers = scopes.map(|scope| (scope.resource, scope.header.have, scope.items));
-    let spans = analysis.spans.iter();
-    let spans = spans.map(|span| (analysis.scope(span).resource, span.have, 1));
-    let mut row = vec![0; plan.attributes.len()];
-    let mut items = headers.chain(spans).peekable();
-    while let Some((resource, have, count)) = items.next() {
-        for attribute in members(plan.expected & !have) {
-            row[attribute] += count;
-        }
-        if items.peek().is_none_or(|(next, _, _)| *next != resource) {
-            add_row(
-                plan,
-                analysis.resources[resource].sender,
-                &mut row,
-                &mut unresolved,
-            );
-        }
-    }
-    unresolved
-}
-
-/// Moves the counts of one resource, by attribute, to those of its sender.
-fn add_row(plan: &Plan, sender: &str, row: &mut [u64], unresolved: &mut Unresolved) {
-    for (count, attribute) in row.iter_mut().zip(&plan.attributes) {
-        let count = std::mem::take(count);
-        if count == 0 {
-            continue;
-        }
-        let mut key = (sender.to_owned(), attribute.key.clone());
-        if unresolved.len() >= MAX_UNRESOLVED && !unresolved.contains_key(&key) {
-            key.0 = "_other".to_owned();
-        }
-        *unresolved.entry(key).or_default() += count;
-    }
-}
-
-/// Writes what the analysis decided; sees resources, scopes and spans in the order in which it recorded them.
+/// Writes what was decided; sees resources, scopes and items in the order in which they were recorded.
 struct Writer<'p> {
     plan: &'p Plan,
     analysis: &'p Analysis<'p>,
+    /// Those that are still to come.
+    rows: &'p [RowRecord],
     resource: usize,
     scope: usize,
-    span: usize,
+    item: usize,
+    signal: Signal,
+    /// For one data point.
+    scratch: Vec<u8>,
 }
 
 impl Writer<'_> {
-    fn header(
-        &self,
-        writes: &[(usize, Value<'_>)],
-        replaced: Mask,
-        field: u32,
-        body: &[u8],
-        out: &mut Vec<u8>,
-    ) -> bool {
+    fn header(&self, header: &Header, field: u32, body: &[u8], out: &mut Vec<u8>) -> bool {
+        let writes = self.analysis.headers.writes(header);
         if !writes.is_empty() {
-            self.put_without(replaced, field, body, out);
-            writes
-                .iter()
-                .for_each(|(attribute, value)| self.put(*attribute, *value, field, out));
+            self.put_without(header.replaced, field, body, out);
+            let put = |(attribute, value): &(u8, Value<'_>)| {
+                self.put(usize::from(*attribute), *value, field, out);
+            };
+            writes.iter().for_each(put);
         }
         !writes.is_empty()
     }
 
     fn put(&self, attribute: usize, value: Value<'_>, field: u32, out: &mut Vec<u8>) {
         value.put_key_value(field, &self.plan.attributes[attribute].encoded_key, out);
+    }
+
+    fn put_entry(&self, entry: &Entry<'_>, field: u32, out: &mut Vec<u8>) {
+        self.put(usize::from(entry.attribute), entry.value, field, out);
     }
 
     /// Copies `body` without the attributes (below `field`) that get another value.
@@ -140,6 +103,50 @@ impl Writer<'_> {
     fn is_one_of(&self, mask: Mask, key: &[u8]) -> bool {
         members(mask).any(|attribute| self.plan.attributes[attribute].key.as_bytes() == key)
     }
+
+    fn span(&self, index: usize, body: &[u8], out: &mut Vec<u8>) -> Edit {
+        let Some(record) = self.analysis.spans.get(index) else {
+            return Edit::Keep;
+        };
+        let values = self.analysis.values(record);
+        let mut writes = values.filter(|entry| entry.write).peekable();
+        if writes.peek().is_none() {
+            return Edit::Keep;
+        }
+        self.put_without(record.replaced, span::ATTRIBUTES, body, out);
+        writes.for_each(|entry| self.put_entry(entry, span::ATTRIBUTES, out));
+        Edit::Write
+    }
+
+    /// Writes a log record or data point where it is the next of `rows`.
+    fn row(&mut self, item: usize, point: u32, row: Row<'_>, out: &mut Vec<u8>) -> Edit {
+        let Some((record, rest)) = self.rows.split_first() else {
+            return Edit::Keep;
+        };
+        if (record.item as usize, record.point) != (item, point) {
+            return Edit::Keep;
+        }
+        self.rows = rest;
+        self.put_without(record.replaced, row.attributes, row.body, out);
+        let entries = record.own.of(&self.analysis.entries).iter();
+        entries.for_each(|entry| self.put_entry(entry, row.attributes, out));
+        Edit::Write
+    }
+
+    fn metric(&mut self, index: usize, body: &[u8], out: &mut Vec<u8>) -> Edit {
+        let next = self.rows.first().map(|record| record.item as usize);
+        if next != Some(index) {
+            return Edit::Keep;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut point = 0;
+        let edit = rewrite_points(body, &mut scratch, out, |row, out| {
+            point += 1;
+            self.row(index, point - 1, row, out)
+        });
+        self.scratch = scratch;
+        edit
+    }
 }
 
 impl Rewrite for Writer<'_> {
@@ -148,14 +155,7 @@ impl Rewrite for Writer<'_> {
             return false;
         };
         self.resource += 1;
-        let header = &record.header;
-        self.header(
-            &header.writes,
-            header.replaced,
-            RESOURCE_ATTRIBUTES,
-            resource,
-            out,
-        )
+        self.header(&record.header, RESOURCE_ATTRIBUTES, resource, out)
     }
 
     fn scope(&mut self, context: &Context<'_>, out: &mut Vec<u8>) -> bool {
@@ -163,38 +163,23 @@ impl Rewrite for Writer<'_> {
             return false;
         };
         self.scope += 1;
-        let header = &record.header;
-        self.header(
-            &header.writes,
-            header.replaced,
-            scope::ATTRIBUTES,
-            context.scope,
-            out,
-        )
+        self.header(&record.header, scope::ATTRIBUTES, context.scope, out)
     }
 
     fn item(&mut self, _context: &Context<'_>, item: &[u8], out: &mut Vec<u8>) -> Edit {
-        let Some(record) = self.analysis.spans.get(self.span) else {
-            return Edit::Keep;
-        };
-        self.span += 1;
-        let mut writes = self
-            .analysis
-            .values(record)
-            .filter(|entry| entry.write)
-            .peekable();
-        if writes.peek().is_none() {
-            return Edit::Keep;
+        let index = self.item;
+        self.item += 1;
+        match self.signal {
+            Signal::Traces => self.span(index, item, out),
+            Signal::Metrics => self.metric(index, item, out),
+            Signal::Logs => {
+                let row = Row {
+                    body: item,
+                    attributes: log::ATTRIBUTES,
+                    item,
+                };
+                self.row(index, 0, row, out)
+            }
         }
-        self.put_without(record.replaced, span::ATTRIBUTES, item, out);
-        writes.for_each(|entry| {
-            self.put(
-                usize::from(entry.attribute),
-                entry.value,
-                span::ATTRIBUTES,
-                out,
-            )
-        });
-        Edit::Write
     }
 }

@@ -1,82 +1,26 @@
-//! The enrichment plan: canonical attributes and rules, compiled from the registry by `otel_pipeline.semconv.compile`.
+//! The enrichment plan, ready to run: canonical attributes, keys, senders and rules. `compile` makes it.
 #![forbid(unsafe_code)]
 
 use regex::Regex;
 use rustc_hash::FxHashMap;
-use serde::Deserialize;
 
-use super::value::{Domain, DomainSpec, Value, encoded_key};
-use crate::matcher::compile_regex;
-use crate::matcher::{Matcher, MatcherSpec, Scalar, matches_glob};
+use super::rule_set::RuleSet;
+use super::value::{Domain, Value};
+use crate::matcher::{Matcher, Scalar, matches_glob};
+use crate::otlp::AnyValue;
 
 /// A set of canonical attributes, one bit for each by index.
 pub type Mask = u64;
 
-#[derive(Deserialize)]
-struct PlanSpec {
-    attributes: Vec<AttributeSpec>,
-    senders: Vec<SelectorSpec>,
-    rules: Vec<RuleSpec>,
-}
-
-#[derive(Deserialize)]
-struct AttributeSpec {
-    key: String,
-    aliases: Vec<String>,
-    inherit: bool,
-    expected: bool,
-    domain: DomainSpec,
-}
-
-#[derive(Deserialize)]
-struct SelectorSpec {
-    resource: Vec<(String, MatcherSpec)>,
-    scope_name: Option<MatcherSpec>,
-    scope_version: Option<MatcherSpec>,
-    scope_attributes: Vec<(String, MatcherSpec)>,
-    name: Option<MatcherSpec>,
-    kinds: Vec<u8>,
-    statuses: Vec<u8>,
-    event: Option<MatcherSpec>,
-    attributes: Vec<(String, MatcherSpec)>,
-}
-
-#[derive(Deserialize)]
-struct RuleSpec {
-    id: String,
-    sender: Option<usize>,
-    selector: SelectorSpec,
-    set: Vec<SetSpec>,
-}
-
-#[derive(Deserialize)]
-struct SetSpec {
-    attribute: usize,
-    from: FromSpec,
-    regex: Option<String>,
-    table: Vec<(String, Scalar)>,
-    #[serde(rename = "override")]
-    overrides: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FromSpec {
-    Value(Scalar),
-    Attributes(Vec<String>),
-    Resource(Vec<String>),
-    Event(String, Vec<String>),
-    Name,
-}
-
 /// A canonical attribute.
 pub struct Attribute {
     pub key: String,
+    pub aliases: Vec<String>,
     pub encoded_key: Vec<u8>,
     pub domain: Domain,
 }
 
-/// Where a rule looks for an attribute of the span.
+/// Where a rule looks for an attribute of the item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Lookup {
     /// A canonical attribute: the value resolved so far.
@@ -92,13 +36,16 @@ pub struct KeyUse {
     pub gives: Vec<(usize, u8)>,
     /// Where rules find it.
     pub slot: Option<usize>,
+    /// The rules that it wakes where it stands on an item.
+    pub wakes: Option<RuleSet>,
 }
 
 pub struct Selector {
-    pub resource: Vec<(String, Matcher)>,
+    /// Slot and condition.
+    pub resource: Vec<(usize, Matcher)>,
     pub scope_name: Option<Matcher>,
     pub scope_version: Option<Matcher>,
-    pub scope_attributes: Vec<(String, Matcher)>,
+    pub scope_attributes: Vec<(usize, Matcher)>,
     pub name: Option<Matcher>,
     /// Bits by number; 0 for any.
     pub kinds: u32,
@@ -108,13 +55,13 @@ pub struct Selector {
 }
 
 impl Selector {
-    fn needs_scope(&self) -> bool {
+    pub fn needs_scope(&self) -> bool {
         self.scope_name.is_some()
             || self.scope_version.is_some()
             || !self.scope_attributes.is_empty()
     }
 
-    fn needs_span(&self) -> bool {
+    pub fn needs_item(&self) -> bool {
         self.name.is_some()
             || self.kinds != 0
             || self.statuses != 0
@@ -123,19 +70,12 @@ impl Selector {
     }
 }
 
-/// What a rule must look at before it can decide; it is tried there, and its values are written there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    Resource,
-    Scope,
-    Span,
-}
-
 pub struct Rule {
-    pub sender: Option<usize>,
+    pub id: String,
     pub selector: Selector,
     pub set: Vec<Set>,
-    pub level: Level,
+    /// Whether scope and resource can decide it; its values are then written there.
+    pub at_header: bool,
     /// The attributes that it sets, and those among them that it takes from the sender.
     pub sets: Mask,
     pub overrides: Mask,
@@ -150,70 +90,50 @@ pub struct Set {
 
 pub enum From {
     Value(Scalar),
+    /// Of the item.
     Attributes(Vec<Lookup>),
-    Resource(Vec<String>),
+    /// Of the item, else of its scope, else of its resource.
+    Anywhere(Vec<Lookup>),
+    /// Slots of the resource.
+    Resource(Vec<usize>),
+    /// Of the last event of this name.
     Event(String, Vec<String>),
+    /// The name of the item.
     Name,
 }
+
+/// Where rules are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Resource,
+    Scope,
+    Span,
+    Event,
+    Point,
+}
+
+pub const STAGES: usize = 5;
 
 /// Everything the pass needs, checked.
 pub struct Plan {
     pub attributes: Vec<Attribute>,
     pub keys: FxHashMap<Box<[u8]>, KeyUse>,
     pub slots: usize,
+    /// The slots of `event.name` and `service.name`.
+    pub event_name: usize,
+    pub service_name: usize,
     pub senders: Vec<Selector>,
+    /// The rules of each sender, and those of none.
+    pub sender_rules: Vec<RuleSet>,
+    pub general_rules: RuleSet,
     pub rules: Vec<Rule>,
+    /// The rules of each stage.
+    pub stages: [RuleSet; STAGES],
+    /// Rules that every item wakes, and those that items of a certain name do.
+    pub always: RuleSet,
+    pub names: FxHashMap<String, RuleSet>,
     pub inherit: Mask,
     pub expected: Mask,
-}
-
-impl Plan {
-    /// Reads a plan; the error says what is wrong and where.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let spec: PlanSpec = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        if spec.attributes.len() > Mask::BITS as usize {
-            return Err(format!("more than {} canonical attributes", Mask::BITS));
-        }
-        let mut keys = Keys::new(&spec.attributes);
-        let senders = spec.senders.into_iter().map(|sender| keys.selector(sender));
-        let senders = senders.collect::<Result<Vec<_>, _>>()?;
-        let rules = spec.rules.into_iter().map(|rule| {
-            let id = rule.id.clone();
-            let compiled = keys.rule(rule, &senders, spec.attributes.len());
-            compiled.map_err(|error| format!("rule {id}: {error}"))
-        });
-        let rules = rules.collect::<Result<Vec<_>, _>>()?;
-        let bits = |chosen: fn(&AttributeSpec) -> bool| mask(&spec.attributes, chosen);
-        Ok(Self {
-            inherit: bits(|attribute| attribute.inherit),
-            expected: bits(|attribute| attribute.expected),
-            attributes: spec
-                .attributes
-                .into_iter()
-                .map(Attribute::new)
-                .collect::<Result<_, _>>()?,
-            keys: keys.uses,
-            slots: keys.slots,
-            senders,
-            rules,
-        })
-    }
-}
-
-fn mask(attributes: &[AttributeSpec], chosen: fn(&AttributeSpec) -> bool) -> Mask {
-    let chosen = attributes.iter().enumerate().filter(|(_, one)| chosen(one));
-    chosen.fold(0, |mask, (index, _)| mask | 1 << index)
-}
-
-impl Attribute {
-    fn new(spec: AttributeSpec) -> Result<Self, String> {
-        let domain = Domain::new(spec.domain);
-        Ok(Self {
-            encoded_key: encoded_key(&spec.key),
-            domain: domain.map_err(|error| format!("attribute {}: {error}", spec.key))?,
-            key: spec.key,
-        })
-    }
 }
 
 impl Set {
@@ -238,8 +158,8 @@ impl Set {
             return Some(value);
         }
         let found = value.with_any(|value| match value {
-            crate::otlp::AnyValue::Str(text) => self.entry(text),
-            crate::otlp::AnyValue::Bool(flag) => self.entry(if flag { "true" } else { "false" }),
+            AnyValue::Str(text) => self.entry(text),
+            AnyValue::Bool(flag) => self.entry(if flag { "true" } else { "false" }),
             _ => None,
         });
         found.map(scalar)
@@ -261,138 +181,4 @@ pub fn scalar(literal: &Scalar) -> Value<'_> {
         Scalar::Int(number) => Value::Number(*number),
         Scalar::Text(text) => Value::Text(text),
     }
-}
-
-/// The keys that anything in the plan asks for, while it is being compiled.
-struct Keys {
-    uses: FxHashMap<Box<[u8]>, KeyUse>,
-    canonical: FxHashMap<String, usize>,
-    slots: usize,
-}
-
-impl Keys {
-    fn new(attributes: &[AttributeSpec]) -> Self {
-        let mut keys = Self {
-            uses: FxHashMap::default(),
-            canonical: FxHashMap::default(),
-            slots: 0,
-        };
-        for (index, attribute) in attributes.iter().enumerate() {
-            keys.canonical.insert(attribute.key.clone(), index);
-            let all = std::iter::once(&attribute.key).chain(&attribute.aliases);
-            for (preference, key) in all.take(usize::from(u8::MAX)).enumerate() {
-                let key = key.clone().into_bytes().into_boxed_slice();
-                let gives = &mut keys.uses.entry(key).or_default().gives;
-                gives.push((index, preference as u8));
-            }
-        }
-        keys
-    }
-
-    fn lookup(&mut self, key: String) -> Lookup {
-        if let Some(index) = self.canonical.get(&key) {
-            return Lookup::Canonical(*index);
-        }
-        let slots = &mut self.slots;
-        let key = key.into_bytes().into_boxed_slice();
-        let slot = self
-            .uses
-            .entry(key)
-            .or_default()
-            .slot
-            .get_or_insert_with(|| {
-                *slots += 1;
-                *slots - 1
-            });
-        Lookup::Slot(*slot)
-    }
-
-    fn selector(&mut self, spec: SelectorSpec) -> Result<Selector, String> {
-        Ok(Selector {
-            resource: keyed(spec.resource)?,
-            scope_name: spec.scope_name.map(Matcher::new).transpose()?,
-            scope_version: spec.scope_version.map(Matcher::new).transpose()?,
-            scope_attributes: keyed(spec.scope_attributes)?,
-            name: spec.name.map(Matcher::new).transpose()?,
-            kinds: bits(&spec.kinds),
-            statuses: bits(&spec.statuses),
-            event: spec.event.map(Matcher::new).transpose()?,
-            attributes: keyed(spec.attributes)?
-                .into_iter()
-                .map(|(key, condition)| (self.lookup(key), condition))
-                .collect(),
-        })
-    }
-
-    fn rule(
-        &mut self,
-        spec: RuleSpec,
-        senders: &[Selector],
-        attributes: usize,
-    ) -> Result<Rule, String> {
-        let selector = self.selector(spec.selector)?;
-        let sender = match spec.sender {
-            Some(index) => Some(senders.get(index).ok_or("no such sender")?),
-            None => None,
-        };
-        let (mut sets, mut overrides) = (0, 0);
-        let mut level = match selector.needs_scope() || sender.is_some_and(Selector::needs_scope) {
-            true => Level::Scope,
-            false => Level::Resource,
-        };
-        if selector.needs_span() {
-            level = Level::Span;
-        }
-        let mut set = Vec::with_capacity(spec.set.len());
-        for one in spec.set {
-            if one.attribute >= attributes {
-                return Err("no such attribute".to_owned());
-            }
-            sets |= 1 << one.attribute;
-            overrides |= Mask::from(one.overrides) << one.attribute;
-            if !matches!(one.from, FromSpec::Value(_) | FromSpec::Resource(_)) || one.overrides {
-                level = Level::Span;
-            }
-            set.push(self.set(one)?);
-        }
-        Ok(Rule {
-            sender: spec.sender,
-            selector,
-            set,
-            level,
-            sets,
-            overrides,
-        })
-    }
-
-    fn set(&mut self, spec: SetSpec) -> Result<Set, String> {
-        let regex = spec.regex.map(|pattern| compile_regex(&pattern));
-        Ok(Set {
-            attribute: spec.attribute,
-            from: match spec.from {
-                FromSpec::Value(value) => From::Value(value),
-                FromSpec::Attributes(keys) => {
-                    From::Attributes(keys.into_iter().map(|key| self.lookup(key)).collect())
-                }
-                FromSpec::Resource(keys) => From::Resource(keys),
-                FromSpec::Event(name, keys) => From::Event(name, keys),
-                FromSpec::Name => From::Name,
-            },
-            regex: regex.transpose()?,
-            table: spec.table,
-        })
-    }
-}
-
-fn keyed(specs: Vec<(String, MatcherSpec)>) -> Result<Vec<(String, Matcher)>, String> {
-    let compiled = specs
-        .into_iter()
-        .map(|(key, spec)| Ok((key, Matcher::new(spec)?)));
-    compiled.collect()
-}
-
-fn bits(numbers: &[u8]) -> u32 {
-    numbers.iter().fold(0, |bits, number| {
-        bits | 1u32.checked_shl(u32::from(*number)).unwrap_or(0)
-    })
 }

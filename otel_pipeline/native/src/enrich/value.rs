@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use crate::matcher::glob_to_regex;
-use crate::otlp::{AnyValue, any, key_value};
+use crate::otlp::{AnyValue, any, key_value, text};
 use crate::wire::{
     put_bytes_field, put_message, put_tag, put_varint, put_varint_field, varint_len,
 };
@@ -28,7 +28,7 @@ impl PartialEq for Value<'_> {
             (Self::Number(one), Self::Number(other)) => one == other,
             (Self::Bool(one), Self::Bool(other)) => one == other,
             (Self::Number(number), Self::Text(text)) | (Self::Text(text), Self::Number(number)) => {
-                number.to_string() == text
+                decimal(number, &mut [0; DIGITS]) == text
             }
             _ => false,
         }
@@ -53,7 +53,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Bool(flag) => read(AnyValue::Bool(flag)),
             Self::Text(text) => read(AnyValue::Str(text)),
-            Self::Number(number) => read(AnyValue::Str(&number.to_string())),
+            Self::Number(number) => read(AnyValue::Str(decimal(number, &mut [0; DIGITS]))),
         }
     }
 
@@ -62,7 +62,7 @@ impl<'a> Value<'a> {
     pub fn put_key_value(self, field: u32, key: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => put_text(field, key, text, out),
-            Self::Number(number) => put_text(field, key, &number.to_string(), out),
+            Self::Number(number) => put_text(field, key, decimal(number, &mut [0; DIGITS]), out),
             Self::Bool(flag) => {
                 put_tag(out, field, 2);
                 put_varint(out, key.len() as u64 + 4);
@@ -73,6 +73,28 @@ impl<'a> Value<'a> {
             }
         }
     }
+}
+
+/// Bytes of the longest `decimal`.
+const DIGITS: usize = 20;
+
+/// A number as text.
+fn decimal(number: i64, buffer: &mut [u8; DIGITS]) -> &str {
+    let mut rest = number.unsigned_abs();
+    let mut at = DIGITS;
+    for slot in buffer.iter_mut().rev() {
+        *slot = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        at -= 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 && at > 0 {
+        at -= 1;
+        buffer[at] = b'-';
+    }
+    text(&buffer[at..])
 }
 
 /// The key field of a KeyValue message, for `put_key_value`.
@@ -119,15 +141,25 @@ pub enum LowCardinality {
 #[derive(Debug)]
 pub struct Domain {
     boolean: bool,
-    members: FxHashMap<Box<[u8]>, String>,
+    /// What values become.
+    forms: Vec<String>,
+    /// Folded spellings, each with the index of its form.
+    members: FxHashMap<Box<[u8]>, u32>,
     /// All globs at once: names that fit none are the costly ones, and the most frequent.
     globs: RegexSet,
-    /// The member for each glob.
-    glob_members: Vec<String>,
-    other: Option<String>,
+    /// The form for each glob.
+    glob_forms: Vec<u32>,
+    other: Option<u32>,
     low_cardinality: Option<LowCardinality>,
     /// False where every value stays as it is.
     normalises: bool,
+}
+
+/// The one form of a text, as an index into those of its domain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Form {
+    Same,
+    Other(u32),
 }
 
 /// Texts above this length are no member of an enum.
@@ -136,22 +168,30 @@ const MAX_MEMBER_BYTES: usize = 256;
 impl Domain {
     /// Makes a domain ready; the error is that of the globs, taken together.
     pub fn new(spec: DomainSpec) -> Result<Self, String> {
+        let mut forms = Vec::new();
+        let mut index = |form: String| match forms.iter().position(|one| *one == form) {
+            Some(at) => at as u32,
+            None => {
+                forms.push(form);
+                forms.len() as u32 - 1
+            }
+        };
         let (globs, glob_members): (Vec<_>, Vec<_>) = spec.globs.into_iter().unzip();
         let normalises = !spec.members.is_empty() || !globs.is_empty() || spec.other.is_some();
-        let members = spec
-            .members
-            .into_iter()
-            .map(|(folded, member)| (folded.into_bytes().into_boxed_slice(), member))
-            .collect();
+        let mut members = FxHashMap::default();
+        for (folded, member) in spec.members {
+            members.insert(folded.into_bytes().into_boxed_slice(), index(member));
+        }
         let globs = RegexSet::new(globs.iter().map(|glob| glob_to_regex(glob)));
         Ok(Self {
             boolean: spec.boolean,
             members,
             globs: globs.map_err(|error| error.to_string())?,
-            glob_members,
-            other: spec.other,
+            glob_forms: glob_members.into_iter().map(&mut index).collect(),
+            other: spec.other.map(index),
             low_cardinality: spec.low_cardinality,
             normalises,
+            forms,
         })
     }
 
@@ -176,29 +216,44 @@ impl Domain {
                 other => other,
             };
         }
+        match value {
+            Value::Text(text) => self.formed(value, self.form(text)),
+            Value::Number(number) => {
+                let form = self.form(decimal(number, &mut [0; DIGITS]));
+                self.formed(value, form)
+            }
+            Value::Bool(_) => value,
+        }
+    }
+
+    /// The value in its form.
+    #[inline]
+    pub fn formed<'a>(&'a self, value: Value<'a>, form: Form) -> Value<'a> {
+        match form {
+            Form::Same => value,
+            Form::Other(at) => self
+                .forms
+                .get(at as usize)
+                .map_or(value, |form| Value::Text(form)),
+        }
+    }
+
+    /// The form of a text: the member it stands for, or itself, or that for all others.
+    pub fn form(&self, text: &str) -> Form {
         if !self.normalises {
-            return value;
+            return Form::Same;
         }
-        let member = match value {
-            Value::Text(text) => self.text_form(text),
-            Value::Number(number) => self.text_form(&number.to_string()),
-            Value::Bool(_) => None,
-        };
-        member.map_or(value, Value::Text)
-    }
-
-    /// The text to take the place of `text`; None where it stays.
-    fn text_form(&self, text: &str) -> Option<&str> {
         if let Some(member) = self.member(text) {
-            return Some(member);
+            return Form::Other(member);
         }
-        match self.low_cardinality {
-            Some(kind) if is_low_cardinality(text, kind) => None,
-            _ => self.other.as_deref(),
+        match (self.low_cardinality, self.other) {
+            (Some(kind), _) if is_low_cardinality(text, kind) => Form::Same,
+            (_, Some(other)) => Form::Other(other),
+            (_, None) => Form::Same,
         }
     }
 
-    fn member(&self, text: &str) -> Option<&str> {
+    fn member(&self, text: &str) -> Option<u32> {
         let mut buffer = [0; MAX_MEMBER_BYTES];
         let folded = buffer.get_mut(..text.len())?;
         for (to, from) in folded.iter_mut().zip(text.bytes()) {
@@ -208,11 +263,48 @@ impl Domain {
             };
         }
         if let Some(member) = self.members.get(&*folded) {
-            return Some(member);
+            return Some(*member);
+        }
+        if self.glob_forms.is_empty() {
+            return None;
         }
         let folded = std::str::from_utf8(folded).ok()?;
         let first = self.globs.matches(folded).iter().next()?;
-        self.glob_members.get(first).map(String::as_str)
+        self.glob_forms.get(first).copied()
+    }
+}
+
+/// How many texts of one attribute are remembered, and the longest of them in bytes.
+const MEMO: usize = 4;
+const MAX_MEMO_BYTES: usize = 128;
+
+/// The last texts of an attribute and their form: senders tend to repeat a few, in a batch and from batch to batch.
+#[derive(Debug, Clone, Default)]
+pub struct Memo {
+    recent: [(String, Option<Form>); MEMO],
+    next: usize,
+}
+
+impl Memo {
+    /// As `Domain::normalise`.
+    pub fn normalise<'a>(&mut self, domain: &'a Domain, value: Value<'a>) -> Value<'a> {
+        let Value::Text(text) = value else {
+            return domain.normalise(value);
+        };
+        if !domain.normalises || domain.boolean || text.len() > MAX_MEMO_BYTES {
+            return domain.normalise(value);
+        }
+        let known = self.recent.iter().find(|(one, _)| one == text);
+        if let Some((_, Some(form))) = known {
+            return domain.formed(value, *form);
+        }
+        let form = domain.form(text);
+        let (oldest, kept) = &mut self.recent[self.next % MEMO];
+        oldest.clear();
+        oldest.push_str(text);
+        *kept = Some(form);
+        self.next = (self.next + 1) % MEMO;
+        domain.formed(value, form)
     }
 }
 

@@ -1,0 +1,598 @@
+//! The first pass over a batch: decides what every resource, scope and item gets, by its attributes and by rules.
+#![forbid(unsafe_code)]
+
+use super::analysis::{Analysis, Entry, ResourceRecord, RowRecord, Run, ScopeRecord, SpanRecord};
+use super::gather::{Gathered, first_of, members};
+use super::header::Header;
+use super::item::{Item, event_name};
+use super::observe::Observer;
+use super::plan::{From, Lookup, Mask, Plan, Selector, Set, Stage, scalar};
+use super::rule_set::RuleSet;
+use super::value::{Memo, Value};
+use crate::matcher::Matcher;
+use crate::otlp::{
+    AnyValue, ITEMS, RESOURCE, RESOURCE_ATTRIBUTES, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, Signal,
+    attributes, child, children, key_value, metric, points, scope, span, text,
+};
+use crate::rows::point_attributes;
+use crate::wire::{Value as WireValue, fields};
+
+/// What a pass works with. Kept from batch to batch, so that a small batch costs no allocations.
+pub struct Scratch<'a> {
+    pub analysis: Analysis<'a>,
+    resource: Gathered<'a>,
+    scope: Gathered<'a>,
+    item: Gathered<'a>,
+    scope_name: &'a str,
+    scope_version: &'a str,
+    /// Log records or metrics until now.
+    items: u32,
+    /// The values of the item at hand by attribute, where it has one.
+    current: Vec<Value<'a>>,
+    /// For each attribute.
+    memos: Vec<Memo>,
+    /// The rules whose sender the resource matches, and those whose sender resource and scope match.
+    resource_rules: RuleSet,
+    scope_rules: RuleSet,
+    /// The rules that can still change something below the scope at hand; tested for that when first woken.
+    candidates: RuleSet,
+    tested: RuleSet,
+    /// What each rule may set below the scope at hand where no sender gave it; only of tested rules.
+    allowed: Vec<Mask>,
+    /// The rules that the name of the item at hand wakes, and all that are woken.
+    named: RuleSet,
+    woken: RuleSet,
+}
+
+impl Scratch<'_> {
+    pub fn new(plan: &Plan) -> Self {
+        let none = || plan.always.emptied();
+        Self {
+            analysis: Analysis::default(),
+            resource: Gathered::new(plan),
+            scope: Gathered::new(plan),
+            item: Gathered::new(plan),
+            scope_name: "",
+            scope_version: "",
+            items: 0,
+            current: vec![Value::Bool(false); plan.attributes.len()],
+            memos: vec![Memo::default(); plan.attributes.len()],
+            resource_rules: none(),
+            scope_rules: none(),
+            candidates: none(),
+            tested: none(),
+            allowed: vec![0; plan.rules.len()],
+            named: none(),
+            woken: none(),
+        }
+    }
+
+    /// The same room for another batch.
+    pub fn recycled<'b>(self) -> Scratch<'b> {
+        let values = self.current.len();
+        let mut current = super::gather::emptied(self.current);
+        current.resize(values, Value::Bool(false));
+        Scratch {
+            analysis: self.analysis.recycled(),
+            resource: self.resource.recycled(),
+            scope: self.scope.recycled(),
+            item: self.item.recycled(),
+            scope_name: "",
+            scope_version: "",
+            items: 0,
+            current,
+            memos: self.memos,
+            resource_rules: self.resource_rules,
+            scope_rules: self.scope_rules,
+            candidates: self.candidates,
+            tested: self.tested,
+            allowed: self.allowed,
+            named: self.named,
+            woken: self.woken,
+        }
+    }
+
+    /// Whether a large batch has made this larger than is worth keeping.
+    pub fn is_large(&self) -> bool {
+        const MANY: usize = 4096;
+        let analysis = &self.analysis;
+        analysis.spans.capacity() > MANY
+            || analysis.entries.capacity() > 4 * MANY
+            || analysis.rows.capacity() > MANY
+            || analysis.missing.capacity() > MANY
+            || analysis.scopes.capacity() > MANY
+    }
+}
+
+/// Which canonical attributes of the item at hand have a value, by where it came from.
+struct Values {
+    have: Mask,
+    /// By the sender, on the item or around it.
+    given: Mask,
+    /// By a rule.
+    ruled: Mask,
+}
+
+/// One run over a request.
+pub struct Pass<'s, 'a, O> {
+    pub plan: &'a Plan,
+    pub scratch: &'s mut Scratch<'a>,
+    pub observer: &'s mut O,
+}
+
+impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
+    /// Analyses a checked request.
+    pub fn run(&mut self, signal: Signal, message: &'a [u8]) {
+        for resource_items in children(message, RESOURCE_ITEMS).flatten() {
+            let body = resource_items.value.bytes();
+            self.resource(child(body, RESOURCE));
+            for scope_items in children(body, SCOPE_ITEMS).flatten() {
+                self.scope(signal, scope_items.value.bytes());
+            }
+        }
+    }
+
+    // --- resources and scopes
+
+    fn resource(&mut self, resource: &'a [u8]) {
+        let scratch = &mut *self.scratch;
+        scratch.resource.clear();
+        for (key, value) in attributes(resource, RESOURCE_ATTRIBUTES) {
+            scratch.resource.add(self.plan, key, value);
+        }
+        scratch.scope.clear();
+        (scratch.scope_name, scratch.scope_version) = ("", "");
+        scratch.resource_rules.copy(&self.plan.general_rules);
+        self.observer.resource(resource);
+        self.match_senders(false);
+        let header = self.header(Stage::Resource, None);
+        let scratch = &mut *self.scratch;
+        let sender = match scratch.resource.slot(self.plan.service_name) {
+            Some(AnyValue::Str(name)) => name,
+            _ => "",
+        };
+        let resources = &mut scratch.analysis.resources;
+        resources.push(ResourceRecord { sender, header });
+        self.note_unexpected(|scratch| scratch.resource.unexpected);
+    }
+
+    fn scope(&mut self, signal: Signal, body: &'a [u8]) {
+        self.read_scope(child(body, SCOPE));
+        self.match_senders(true);
+        let above = self.scratch.analysis.resources.last();
+        let above = above.map(|above| above.header);
+        let header = self.header(Stage::Scope, above.as_ref());
+        let scratch = &mut *self.scratch;
+        scratch.analysis.scopes.push(ScopeRecord {
+            resource: scratch.analysis.resources.len() as u32 - 1,
+            header,
+        });
+        self.note_unexpected(|scratch| scratch.scope.unexpected);
+        let stage = match signal {
+            Signal::Traces => Stage::Span,
+            Signal::Logs => Stage::Event,
+            Signal::Metrics => Stage::Point,
+        };
+        let scratch = &mut *self.scratch;
+        scratch.candidates.copy(&scratch.scope_rules);
+        scratch.candidates.keep(&self.plan.stages[stage as usize]);
+        scratch.tested.clear();
+        for item in children(body, ITEMS).flatten() {
+            let item = item.value.bytes();
+            match stage {
+                Stage::Event => self.log_record(item, &header),
+                Stage::Point => self.metric(item, &header),
+                _ => self.span(item, &header),
+            }
+        }
+    }
+
+    fn read_scope(&mut self, body: &'a [u8]) {
+        let scratch = &mut *self.scratch;
+        scratch.scope.clear();
+        (scratch.scope_name, scratch.scope_version) = ("", "");
+        for field in fields(body).flatten() {
+            match (field.number, field.value) {
+                (scope::NAME, WireValue::Bytes(name)) => scratch.scope_name = text(name),
+                (scope::VERSION, WireValue::Bytes(version)) => {
+                    scratch.scope_version = text(version);
+                }
+                (scope::ATTRIBUTES, WireValue::Bytes(body)) => {
+                    let (key, value) = key_value(body);
+                    scratch.scope.add(self.plan, key, value);
+                }
+                _ => {}
+            }
+        }
+        self.observer.scope(scratch.scope_name);
+    }
+
+    /// Adds the rules of the senders that are recognised: by the resource alone, or by the scope too.
+    fn match_senders(&mut self, with_scope: bool) {
+        if with_scope {
+            let scratch = &mut *self.scratch;
+            scratch.scope_rules.copy(&scratch.resource_rules);
+        }
+        for (sender, rules) in self.plan.senders.iter().zip(&self.plan.sender_rules) {
+            if sender.needs_scope() == with_scope && self.header_holds(sender) {
+                match with_scope {
+                    true => self.scratch.scope_rules.add(rules),
+                    false => self.scratch.resource_rules.add(rules),
+                }
+            }
+        }
+    }
+
+    /// Whether resource and scope satisfy a selector.
+    fn header_holds(&self, selector: &Selector) -> bool {
+        let scratch = &*self.scratch;
+        let text_holds = |condition: &Option<Matcher>, text: &str| {
+            (condition.as_ref()).is_none_or(|one| one.holds(Some(AnyValue::Str(text))))
+        };
+        let all_hold = |conditions: &[(usize, Matcher)], list: &Gathered<'a>| {
+            conditions
+                .iter()
+                .all(|(slot, one)| one.holds(list.slot(*slot)))
+        };
+        text_holds(&selector.scope_name, scratch.scope_name)
+            && text_holds(&selector.scope_version, scratch.scope_version)
+            && all_hold(&selector.resource, &scratch.resource)
+            && all_hold(&selector.scope_attributes, &scratch.scope)
+    }
+
+    /// The header of the resource or scope that was gathered last.
+    fn header(&mut self, stage: Stage, above: Option<&Header>) -> Header {
+        let mut header = self.scratch.analysis.headers.begin(above);
+        let found = self.gathered(stage).found;
+        for attribute in members(found) {
+            if let Some((preference, raw)) = self.gathered(stage).best(attribute) {
+                let value = self.normalised(attribute, raw);
+                self.observer.sent(attribute, preference, value);
+                let headers = &mut self.scratch.analysis.headers;
+                headers.put(&mut header, attribute, value, 0);
+            }
+        }
+        let plan = self.plan;
+        for index in plan.stages[stage as usize].iter() {
+            let matched = match stage {
+                Stage::Resource => self.scratch.resource_rules.contains(index),
+                _ => self.scratch.scope_rules.contains(index),
+            };
+            if matched {
+                self.apply_above(stage, index, &mut header);
+            }
+        }
+        let scratch = &mut *self.scratch;
+        let gathered = match stage {
+            Stage::Resource => &scratch.resource,
+            _ => &scratch.scope,
+        };
+        scratch
+            .analysis
+            .headers
+            .finish(&mut header, gathered, above);
+        header
+    }
+
+    fn gathered(&self, stage: Stage) -> &Gathered<'a> {
+        match stage {
+            Stage::Resource => &self.scratch.resource,
+            Stage::Scope => &self.scratch.scope,
+            Stage::Span | Stage::Event | Stage::Point => &self.scratch.item,
+        }
+    }
+
+    /// Applies one rule to a resource or scope. A value that an earlier rule of the level above gave stays.
+    fn apply_above(&mut self, stage: Stage, index: usize, header: &mut Header) {
+        let rule = &self.plan.rules[index];
+        let wanted = self
+            .scratch
+            .analysis
+            .headers
+            .changeable(header, rule, index);
+        if wanted == 0 || !self.header_holds(&rule.selector) {
+            return;
+        }
+        let sets = rule.set.iter();
+        for set in sets.filter(|set| wanted & 1 << set.attribute != 0) {
+            let value = match &set.from {
+                From::Value(literal) => Some(scalar(literal)),
+                From::Resource(slots) => self.scratch.resource.first_of(slots),
+                From::Anywhere(lookups) => {
+                    let known = |attribute| self.scratch.analysis.headers.value(header, attribute);
+                    self.nearest(lookups, stage, known)
+                }
+                From::Attributes(_) | From::Event(..) | From::Name => None,
+            };
+            if let Some(value) = self.admitted(set, value) {
+                self.observer.ruled(index, set.attribute, value);
+                let headers = &mut self.scratch.analysis.headers;
+                headers.put(header, set.attribute, value, index as u32 + 1);
+            }
+        }
+    }
+
+    /// The first usable of `lookups`, on the item, else on the scope, else on the resource; of a canonical attribute
+    /// what is known.
+    fn nearest(
+        &self,
+        lookups: &[Lookup],
+        stage: Stage,
+        known: impl Fn(usize) -> Option<Value<'a>>,
+    ) -> Option<Value<'a>> {
+        let lists: &[&Gathered<'a>] = match stage {
+            Stage::Resource => &[&self.scratch.resource],
+            Stage::Scope => &[&self.scratch.scope, &self.scratch.resource],
+            _ => &[
+                &self.scratch.item,
+                &self.scratch.scope,
+                &self.scratch.resource,
+            ],
+        };
+        lists.iter().find_map(|list| {
+            lookups.iter().find_map(|lookup| match lookup {
+                Lookup::Slot(slot) => list.slot(*slot).and_then(Value::of),
+                Lookup::Canonical(attribute) => known(*attribute),
+            })
+        })
+    }
+
+    /// What a rule's source gave, taken apart, translated, admitted and in its one form.
+    fn admitted(&mut self, set: &'a Set, found: Option<Value<'a>>) -> Option<Value<'a>> {
+        let value = set.translate(set.captured(found?)?)?;
+        let domain = &self.plan.attributes[set.attribute].domain;
+        Some(self.normalised(set.attribute, domain.admit(value)?))
+    }
+
+    fn normalised(&mut self, attribute: usize, value: Value<'a>) -> Value<'a> {
+        let domain = &self.plan.attributes[attribute].domain;
+        self.scratch.memos[attribute].normalise(domain, value)
+    }
+
+    fn note_unexpected(&mut self, of: impl Fn(&Scratch<'a>) -> Mask) {
+        let unexpected = of(self.scratch);
+        if unexpected != 0 {
+            let analysis = &mut self.scratch.analysis;
+            let resource = analysis.resources.len() as u32 - 1;
+            analysis.unexpected.push((resource, unexpected));
+        }
+    }
+
+    // --- items
+
+    fn span(&mut self, body: &'a [u8], around: &Header) {
+        let item = Item::span(self.plan, &mut self.scratch.item, body);
+        self.wake_by_name(item.name);
+        let values = self.decide(&item, around);
+        let first = self.scratch.analysis.entries.len();
+        let replaced = self.record(&values, around, true);
+        let scratch = &mut *self.scratch;
+        scratch.analysis.spans.push(SpanRecord {
+            ids: item.ids,
+            scope: scratch.analysis.scopes.len() as u32 - 1,
+            own: Run::since(first, &scratch.analysis.entries),
+            inherited: Run::default(),
+            have: values.have | around.have,
+            own_keys: scratch.item.own,
+            replaced,
+        });
+    }
+
+    fn log_record(&mut self, body: &'a [u8], around: &Header) {
+        let item = Item::log_record(self.plan, &mut self.scratch.item, body);
+        self.wake_by_name(item.name);
+        self.row(&item, 0, around);
+        self.scratch.items += 1;
+    }
+
+    fn metric(&mut self, body: &'a [u8], around: &Header) {
+        let name = text(child(body, metric::NAME));
+        self.wake_by_name(Some(name));
+        for (point, (kind, body)) in points(body).enumerate() {
+            let gathered = &mut self.scratch.item;
+            let field = point_attributes(kind);
+            let item = Item::data_point(self.plan, gathered, name, field, body);
+            self.row(&item, point as u32, around);
+        }
+        self.scratch.items += 1;
+    }
+
+    fn row(&mut self, item: &Item<'a>, point: u32, around: &Header) {
+        let values = self.decide(item, around);
+        let first = self.scratch.analysis.entries.len();
+        let replaced = self.record(&values, around, false);
+        let items = self.scratch.items;
+        let analysis = &mut self.scratch.analysis;
+        if analysis.entries.len() > first {
+            analysis.rows.push(RowRecord {
+                item: items,
+                point,
+                own: Run::since(first, &analysis.entries),
+                replaced,
+            });
+        }
+        analysis.miss(self.plan.expected & !(values.have | around.have));
+    }
+
+    fn wake_by_name(&mut self, name: Option<&str>) {
+        let scratch = &mut *self.scratch;
+        scratch.named.copy(&self.plan.always);
+        if let Some(rules) = name.and_then(|name| self.plan.names.get(name)) {
+            scratch.named.add(rules);
+        }
+    }
+
+    /// The values of an item: its own, and those that rules give, in `current`.
+    #[inline]
+    fn decide(&mut self, item: &Item<'a>, around: &Header) -> Values {
+        self.observer.item(item);
+        let found = self.scratch.item.found;
+        let mut values = Values {
+            have: 0,
+            given: found | around.given,
+            ruled: 0,
+        };
+        for attribute in members(found) {
+            if let Some((preference, raw)) = self.scratch.item.best(attribute) {
+                let value = self.normalised(attribute, raw);
+                self.observer.sent(attribute, preference, value);
+                self.scratch.current[attribute] = value;
+                values.have |= 1 << attribute;
+            }
+        }
+        self.note_unexpected(|scratch| scratch.item.unexpected);
+        let scratch = &mut *self.scratch;
+        scratch.woken.copy(&scratch.named);
+        scratch.woken.add(&scratch.item.woken);
+        scratch.woken.keep(&scratch.candidates);
+        let mut from = 0;
+        while let Some(index) = self.scratch.woken.next(from) {
+            from = index + 1;
+            let allowed = self.allowed(index, around);
+            let rule = &self.plan.rules[index];
+            let free = allowed & !values.given | rule.overrides & values.given;
+            let wanted = free & !values.ruled;
+            if wanted != 0 && self.holds(&rule.selector, item, &values, around) {
+                self.apply(index, wanted, item, &mut values, around);
+            }
+        }
+        values
+    }
+
+    /// What rule `index` may set below the scope at hand where no sender gave it. One that can change nothing there
+    /// is no candidate any more.
+    #[inline]
+    fn allowed(&mut self, index: usize, around: &Header) -> Mask {
+        if !self.scratch.tested.contains(index) {
+            self.test(index, around);
+        }
+        self.scratch.allowed[index]
+    }
+
+    fn test(&mut self, index: usize, around: &Header) {
+        let rule = &self.plan.rules[index];
+        let mut allowed = self
+            .scratch
+            .analysis
+            .headers
+            .changeable(around, rule, index);
+        let useful = allowed | rule.overrides;
+        if useful == 0 || !self.header_holds(&rule.selector) {
+            allowed = 0;
+            self.scratch.candidates.remove(index);
+        }
+        self.scratch.tested.insert(index);
+        self.scratch.allowed[index] = allowed;
+    }
+
+    /// Whether the item satisfies the selector, whose conditions on scope and resource hold.
+    #[inline]
+    fn holds(
+        &self,
+        selector: &Selector,
+        item: &Item<'a>,
+        values: &Values,
+        around: &Header,
+    ) -> bool {
+        let is_in = |bits: u32, number: u64| bits == 0 || number < 32 && bits & 1 << number != 0;
+        is_in(selector.statuses, item.status)
+            && is_in(selector.kinds, item.kind)
+            && (selector.name.as_ref()).is_none_or(|one| one.holds(item.name.map(AnyValue::Str)))
+            && (selector.attributes.iter()).all(|(lookup, one)| match lookup {
+                Lookup::Slot(slot) => one.holds(self.scratch.item.slot(*slot)),
+                Lookup::Canonical(attribute) => match self.so_far(*attribute, values, around) {
+                    Some(value) => value.with_any(|value| one.holds(Some(value))),
+                    None => one.holds(None),
+                },
+            })
+            && (selector.event.as_ref()).is_none_or(|one| {
+                item.events()
+                    .any(|event| one.holds(Some(AnyValue::Str(event_name(event)))))
+            })
+    }
+
+    fn so_far(&self, attribute: usize, values: &Values, around: &Header) -> Option<Value<'a>> {
+        match values.have & 1 << attribute {
+            0 => self.scratch.analysis.headers.value(around, attribute),
+            _ => Some(self.scratch.current[attribute]),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        index: usize,
+        wanted: Mask,
+        item: &Item<'a>,
+        values: &mut Values,
+        around: &Header,
+    ) {
+        let sets = self.plan.rules[index].set.iter();
+        for set in sets.filter(|set| wanted & 1 << set.attribute != 0) {
+            let found = self.source(set, item, values, around);
+            if let Some(value) = self.admitted(set, found) {
+                self.observer.ruled(index, set.attribute, value);
+                self.scratch.current[set.attribute] = value;
+                values.have |= 1 << set.attribute;
+                values.ruled |= 1 << set.attribute;
+            }
+        }
+    }
+
+    fn source(
+        &self,
+        set: &'a Set,
+        item: &Item<'a>,
+        values: &Values,
+        around: &Header,
+    ) -> Option<Value<'a>> {
+        let known = |attribute| self.so_far(attribute, values, around);
+        match &set.from {
+            From::Value(literal) => Some(scalar(literal)),
+            From::Resource(slots) => self.scratch.resource.first_of(slots),
+            From::Name => Value::of(AnyValue::Str(item.name?)),
+            From::Attributes(lookups) => lookups.iter().find_map(|lookup| match lookup {
+                Lookup::Slot(slot) => self.scratch.item.slot(*slot).and_then(Value::of),
+                Lookup::Canonical(attribute) => known(*attribute),
+            }),
+            From::Anywhere(lookups) => self.nearest(lookups, item.stage(), known),
+            From::Event(name, keys) => {
+                let events = item.events().filter(|event| event_name(event) == name);
+                first_of(events.last()?, span::EVENT_ATTRIBUTES, keys)
+            }
+        }
+    }
+
+    /// Notes the values of the item, and gives the attributes that are replaced; what it carries already, or its scope
+    /// and resource do, is not to be written, and is noted only where `all` are.
+    #[inline]
+    fn record(&mut self, values: &Values, around: &Header, all: bool) -> Mask {
+        let scratch = &mut *self.scratch;
+        let own = scratch.item.own;
+        let mut replaced = 0;
+        for attribute in members(values.have | (own & around.have)) {
+            let bit = 1 << attribute;
+            let outer = scratch.analysis.headers.value(around, attribute);
+            let value = match values.have & bit {
+                0 => outer,
+                _ => Some(scratch.current[attribute]),
+            };
+            let Some(value) = value else { continue };
+            let stands = match own & bit {
+                0 => outer,
+                _ => scratch.item.own_value(attribute),
+            };
+            let write = stands != Some(value);
+            if write {
+                replaced |= own & bit;
+            } else if own & bit == 0 || !all {
+                continue;
+            }
+            scratch.analysis.entries.push(Entry {
+                attribute: attribute as u8,
+                value,
+                write,
+            });
+        }
+        replaced
+    }
+}
