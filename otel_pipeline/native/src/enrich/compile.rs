@@ -115,7 +115,8 @@ impl Plan {
             general_rules: none.clone(),
             rules: Vec::with_capacity(spec.rules.len()),
             stages: std::array::from_fn(|_| none.clone()),
-            always: none,
+            always: none.clone(),
+            named: none,
             names: FxHashMap::default(),
             inherit,
             expected,
@@ -137,7 +138,7 @@ impl Plan {
             None => &mut self.general_rules,
         };
         rules.insert(index);
-        let rule = keys.rule(spec, self.attributes.len())?;
+        let rule = keys.rule(spec, &self.attributes)?;
         let needs_scope = rule.selector.needs_scope()
             || sender.is_some_and(|sender| self.senders[sender].needs_scope());
         let is_anywhere = |set: &Set| matches!(set.from, From::Anywhere(_));
@@ -164,6 +165,7 @@ impl Plan {
     fn wake(&mut self, rule: &Rule, index: usize, keys: &mut Keys) {
         let empty = self.always.emptied();
         if let Some(names) = rule.selector.name.as_ref().and_then(Matcher::texts) {
+            self.named.insert(index);
             for name in names {
                 let woken = self.names.entry(name.to_owned());
                 woken.or_insert_with(|| empty.clone()).insert(index);
@@ -315,19 +317,19 @@ impl Keys {
         compiled.collect()
     }
 
-    fn rule(&mut self, spec: RuleSpec, attributes: usize) -> Result<Rule, String> {
+    fn rule(&mut self, spec: RuleSpec, attributes: &[Attribute]) -> Result<Rule, String> {
         let selector = self.selector(spec.selector)?;
         let (mut sets, mut overrides) = (0, 0);
         let mut at_header = may_stand_above(spec.item) && !selector.needs_item();
         let mut set = Vec::with_capacity(spec.set.len());
         for one in spec.set {
-            if one.attribute >= attributes {
+            if one.attribute >= attributes.len() {
                 return Err("no such attribute".to_owned());
             }
             sets |= 1 << one.attribute;
             overrides |= Mask::from(one.overrides) << one.attribute;
             at_header &= !one.from.needs_item() && !one.overrides;
-            set.push(self.set(one)?);
+            set.push(self.set(one)?.prepared(attributes));
         }
         Ok(Rule {
             id: spec.id,

@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::analysis::{Analysis, Entry, ResourceRecord, RowRecord, Run, ScopeRecord, SpanRecord};
-use super::gather::{Gathered, first_of, members};
+use super::gather::{Gathered, emptied, first_of};
 use super::header::Header;
 use super::item::{Item, event_name};
 use super::observe::Observer;
 use super::plan::{From, Lookup, Mask, Plan, Selector, Set, Stage, scalar};
-use super::rule_set::RuleSet;
+use super::rule_set::{RuleSet, members};
 use super::value::{Memo, Value};
 use crate::matcher::Matcher;
 use crate::otlp::{
@@ -37,6 +37,8 @@ pub struct Scratch<'a> {
     /// The rules that can still change something below the scope at hand; tested for that when first woken.
     candidates: RuleSet,
     tested: RuleSet,
+    /// Whether any of them asks for a certain name.
+    names_matter: bool,
     /// What each rule may set below the scope at hand where no sender gave it; only of tested rules.
     allowed: Vec<Mask>,
     /// The rules that the name of the item at hand wakes, and all that are woken.
@@ -61,6 +63,7 @@ impl Scratch<'_> {
             scope_rules: none(),
             candidates: none(),
             tested: none(),
+            names_matter: false,
             allowed: vec![0; plan.rules.len()],
             named: none(),
             woken: none(),
@@ -70,7 +73,7 @@ impl Scratch<'_> {
     /// The same room for another batch.
     pub fn recycled<'b>(self) -> Scratch<'b> {
         let values = self.current.len();
-        let mut current = super::gather::emptied(self.current);
+        let mut current = emptied(self.current);
         current.resize(values, Value::Bool(false));
         Scratch {
             analysis: self.analysis.recycled(),
@@ -86,6 +89,7 @@ impl Scratch<'_> {
             scope_rules: self.scope_rules,
             candidates: self.candidates,
             tested: self.tested,
+            names_matter: false,
             allowed: self.allowed,
             named: self.named,
             woken: self.woken,
@@ -176,6 +180,7 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
         let scratch = &mut *self.scratch;
         scratch.candidates.copy(&scratch.scope_rules);
         scratch.candidates.keep(&self.plan.stages[stage as usize]);
+        scratch.names_matter = scratch.candidates.meets(&self.plan.named);
         scratch.tested.clear();
         for item in children(body, ITEMS).flatten() {
             let item = item.value.bytes();
@@ -296,7 +301,7 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
         let sets = rule.set.iter();
         for set in sets.filter(|set| wanted & 1 << set.attribute != 0) {
             let value = match &set.from {
-                From::Value(literal) => Some(scalar(literal)),
+                From::Ready(literal) | From::Value(literal) => Some(scalar(literal)),
                 From::Resource(slots) => self.scratch.resource.first_of(slots),
                 From::Anywhere(lookups) => {
                     let known = |attribute| self.scratch.analysis.headers.value(header, attribute);
@@ -339,6 +344,9 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
 
     /// What a rule's source gave, taken apart, translated, admitted and in its one form.
     fn admitted(&mut self, set: &'a Set, found: Option<Value<'a>>) -> Option<Value<'a>> {
+        if let From::Ready(_) = set.from {
+            return found;
+        }
         let value = set.translate(set.captured(found?)?)?;
         let domain = &self.plan.attributes[set.attribute].domain;
         Some(self.normalised(set.attribute, domain.admit(value)?))
@@ -417,6 +425,9 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
     fn wake_by_name(&mut self, name: Option<&str>) {
         let scratch = &mut *self.scratch;
         scratch.named.copy(&self.plan.always);
+        if !scratch.names_matter {
+            return;
+        }
         if let Some(rules) = name.and_then(|name| self.plan.names.get(name)) {
             scratch.named.add(rules);
         }
@@ -445,18 +456,23 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
         scratch.woken.copy(&scratch.named);
         scratch.woken.add(&scratch.item.woken);
         scratch.woken.keep(&scratch.candidates);
-        let mut from = 0;
-        while let Some(index) = self.scratch.woken.next(from) {
-            from = index + 1;
-            let allowed = self.allowed(index, around);
-            let rule = &self.plan.rules[index];
-            let free = allowed & !values.given | rule.overrides & values.given;
-            let wanted = free & !values.ruled;
-            if wanted != 0 && self.holds(&rule.selector, item, &values, around) {
-                self.apply(index, wanted, item, &mut values, around);
+        for word in 0..self.scratch.woken.words() {
+            for index in self.scratch.woken.word(word) {
+                self.try_rule(index, item, &mut values, around);
             }
         }
         values
+    }
+
+    #[inline]
+    fn try_rule(&mut self, index: usize, item: &Item<'a>, values: &mut Values, around: &Header) {
+        let allowed = self.allowed(index, around);
+        let rule = &self.plan.rules[index];
+        let free = allowed & !values.given | rule.overrides & values.given;
+        let wanted = free & !values.ruled;
+        if wanted != 0 && self.holds(&rule.selector, item, values, around) {
+            self.apply(index, wanted, item, values, around);
+        }
     }
 
     /// What rule `index` may set below the scope at hand where no sender gave it. One that can change nothing there
@@ -547,7 +563,7 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
     ) -> Option<Value<'a>> {
         let known = |attribute| self.so_far(attribute, values, around);
         match &set.from {
-            From::Value(literal) => Some(scalar(literal)),
+            From::Ready(literal) | From::Value(literal) => Some(scalar(literal)),
             From::Resource(slots) => self.scratch.resource.first_of(slots),
             From::Name => Value::of(AnyValue::Str(item.name?)),
             From::Attributes(lookups) => lookups.iter().find_map(|lookup| match lookup {

@@ -4,8 +4,8 @@
 use rustc_hash::FxHashMap;
 
 use super::analysis::Analysis;
-use super::gather::members;
 use super::plan::{Mask, Plan};
+use super::rule_set::members;
 
 /// The name of all senders above the limit.
 const OTHER: &str = "_other";

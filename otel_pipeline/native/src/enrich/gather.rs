@@ -1,10 +1,13 @@
 //! One walk over an attribute list: what it says of canonical attributes, and what rules want to see.
 #![forbid(unsafe_code)]
 
-use super::plan::{Mask, Plan};
+use super::plan::{KeyUse, Mask, Plan};
 use super::rule_set::RuleSet;
 use super::value::Value;
 use crate::otlp::{AnyValue, attributes};
+
+/// Places in a list whose keys are remembered.
+const MAX_RECENT: usize = 64;
 
 /// What one attribute list holds. Kept from list to list and from batch to batch, so that nothing is allocated for one.
 #[derive(Default)]
@@ -17,10 +20,13 @@ pub struct Gathered<'a> {
     pub unexpected: Mask,
     /// The rules that keys of the list wake.
     pub woken: RuleSet,
+    /// Keys until now, and what the last list had in their places: items of one sender tend to be alike.
+    keys: usize,
+    recent: Vec<(&'a [u8], Option<&'a KeyUse>)>,
     /// Attribute, preference and value, one for each in `found`.
     best: Vec<(u8, u8, Value<'a>)>,
     /// What stands in the slots.
-    values: Vec<&'a [u8]>,
+    values: Vec<AnyValue<'a>>,
     /// For each slot an index into `values`, and the round in which it was set.
     slots: Vec<(u32, u32)>,
     round: u32,
@@ -42,6 +48,8 @@ impl<'a> Gathered<'a> {
             own: 0,
             unexpected: 0,
             woken: self.woken,
+            keys: 0,
+            recent: emptied(self.recent),
             best: emptied(self.best),
             values: emptied(self.values),
             slots: self.slots,
@@ -53,6 +61,7 @@ impl<'a> Gathered<'a> {
     #[inline]
     pub fn clear(&mut self) {
         (self.found, self.own, self.unexpected) = (0, 0, 0);
+        self.keys = 0;
         self.woken.clear();
         self.best.clear();
         self.values.clear();
@@ -65,10 +74,29 @@ impl<'a> Gathered<'a> {
 
     /// Takes in one attribute. Of the keys for one canonical attribute the most preferred counts, of equal ones the first.
     #[inline]
-    pub fn add(&mut self, plan: &Plan, key: &[u8], value: &'a [u8]) {
-        let Some(uses) = plan.keys.get(key) else {
-            return;
+    pub fn add(&mut self, plan: &'a Plan, key: &'a [u8], value: &'a [u8]) {
+        let at = self.keys;
+        self.keys += 1;
+        let uses = match self.recent.get(at) {
+            Some((recent, uses)) if *recent == key => *uses,
+            _ => self.look_up(plan, at, key),
         };
+        if let Some(uses) = uses {
+            self.take(plan, uses, AnyValue::parse(value));
+        }
+    }
+
+    fn look_up(&mut self, plan: &'a Plan, at: usize, key: &'a [u8]) -> Option<&'a KeyUse> {
+        let uses = plan.keys.get(key);
+        match self.recent.get_mut(at) {
+            Some(recent) => *recent = (key, uses),
+            None if at < MAX_RECENT => self.recent.push((key, uses)),
+            None => {}
+        }
+        uses
+    }
+
+    fn take(&mut self, plan: &Plan, uses: &KeyUse, value: AnyValue<'a>) {
         if let Some(slot) = uses.slot.and_then(|slot| self.slots.get_mut(slot))
             && slot.1 != self.round
         {
@@ -83,22 +111,18 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    fn give(&mut self, plan: &Plan, attribute: usize, preference: u8, value: &'a [u8]) {
+    fn give(&mut self, plan: &Plan, attribute: usize, preference: u8, value: AnyValue<'a>) {
         let bit = 1 << attribute;
         if preference == 0 {
             self.own |= bit;
         }
         let at = match self.found & bit {
             0 => None,
-            _ => self
-                .best
-                .iter()
-                .position(|one| usize::from(one.0) == attribute),
+            _ => (self.best.iter()).position(|one| usize::from(one.0) == attribute),
         };
         if at.is_some_and(|at| self.best[at].1 <= preference) {
             return;
         }
-        let value = AnyValue::parse(value);
         let domain = &plan.attributes[attribute].domain;
         match Value::of(value).and_then(|value| domain.admit(value)) {
             Some(value) => {
@@ -138,9 +162,7 @@ impl<'a> Gathered<'a> {
         if round != self.round {
             return None;
         }
-        self.values
-            .get(index as usize)
-            .map(|value| AnyValue::parse(value))
+        self.values.get(index as usize).copied()
     }
 
     /// The first usable of these.
@@ -156,16 +178,6 @@ pub fn first_of<'a>(message: &'a [u8], number: u32, keys: &[String]) -> Option<V
         let mut all = attributes(message, number);
         let (_, value) = all.find(|(one, _)| *one == key.as_bytes())?;
         Value::of(AnyValue::parse(value))
-    })
-}
-
-/// The attributes of a set, by index.
-#[inline]
-pub fn members(mut mask: Mask) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let next = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
-        mask &= mask - 1;
-        Some(next)
     })
 }
 

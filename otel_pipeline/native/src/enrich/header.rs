@@ -1,8 +1,9 @@
 //! What holds for all items of a resource or a scope: computed once for each, not once for each item.
 #![forbid(unsafe_code)]
 
-use super::gather::{Gathered, emptied, members};
+use super::gather::{Gathered, emptied};
 use super::plan::{Mask, Rule};
+use super::rule_set::members;
 use super::value::Value;
 
 /// Rank of a value that is not there; 0 is a value from an attribute, n + 1 one from rule n.

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use super::analysis::{Analysis, Entry, Run};
-use super::gather::members;
 use super::observe::Observer;
 use super::plan::Mask;
+use super::rule_set::members;
 
 const NONE: usize = usize::MAX;
 

@@ -48,7 +48,7 @@ impl<'a> Item<'a> {
     }
 
     #[inline]
-    pub fn span(plan: &Plan, gathered: &mut Gathered<'a>, body: &'a [u8]) -> Self {
+    pub fn span(plan: &'a Plan, gathered: &mut Gathered<'a>, body: &'a [u8]) -> Self {
         gathered.clear();
         let mut item = Self {
             name: Some(""),
@@ -80,7 +80,7 @@ impl<'a> Item<'a> {
 
     /// A log record. Its name is the attribute `event.name`, else its event name, else its body where that is a short text.
     #[inline]
-    pub fn log_record(plan: &Plan, gathered: &mut Gathered<'a>, body: &'a [u8]) -> Self {
+    pub fn log_record(plan: &'a Plan, gathered: &mut Gathered<'a>, body: &'a [u8]) -> Self {
         gathered.clear();
         let mut item = Self::new(Stage::Event, body);
         let (mut event_name, mut said): (&[u8], &[u8]) = (&[], &[]);
@@ -103,7 +103,7 @@ impl<'a> Item<'a> {
 
     #[inline]
     pub fn data_point(
-        plan: &Plan,
+        plan: &'a Plan,
         gathered: &mut Gathered<'a>,
         name: &'a str,
         attributes: u32,

@@ -4,11 +4,11 @@
 use super::analysis::{Analysis, Entry, RowRecord};
 use super::decide::{Pass, Scratch};
 use super::findings::Findings;
-use super::gather::members;
 use super::header::Header;
 use super::inherit::inherit;
 use super::observe::Observer;
 use super::plan::{Mask, Plan};
+use super::rule_set::members;
 use super::value::Value;
 use crate::otlp::{Context, RESOURCE_ATTRIBUTES, Signal, key_value, log, scope, span};
 use crate::rewrite::{Edit, Rewrite, rewrite};

@@ -89,6 +89,9 @@ pub struct Set {
 }
 
 pub enum From {
+    /// What the attribute takes, in its one form.
+    Ready(Scalar),
+    /// As written: a text that is to be taken apart or translated.
     Value(Scalar),
     /// Of the item.
     Attributes(Vec<Lookup>),
@@ -132,6 +135,8 @@ pub struct Plan {
     /// Rules that every item wakes, and those that items of a certain name do.
     pub always: RuleSet,
     pub names: FxHashMap<String, RuleSet>,
+    /// All that are in `names`.
+    pub named: RuleSet,
     pub inherit: Mask,
     pub expected: Mask,
 }
@@ -163,6 +168,24 @@ impl Set {
             _ => None,
         });
         found.map(scalar)
+    }
+
+    /// With a literal that needs no more looks at each item, `Ready`; as it is where the attribute cannot take it.
+    pub fn prepared(mut self, attributes: &[Attribute]) -> Self {
+        let From::Value(literal) = &self.from else {
+            return self;
+        };
+        let domain = &attributes[self.attribute].domain;
+        let value = self.captured(scalar(literal));
+        let value = value.and_then(|value| self.translate(value));
+        if let Some(value) = value.and_then(|value| domain.admit(value)) {
+            self.from = From::Ready(match domain.normalise(value) {
+                Value::Text(text) => Scalar::Text(text.to_owned()),
+                Value::Number(number) => Scalar::Int(number),
+                Value::Bool(flag) => Scalar::Bool(flag),
+            });
+        }
+        self
     }
 
     fn entry(&self, text: &str) -> Option<&Scalar> {

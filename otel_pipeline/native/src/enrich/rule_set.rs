@@ -33,10 +33,12 @@ impl RuleSet {
         (self.0.get(rule / 64)).is_some_and(|word| word & 1 << (rule % 64) != 0)
     }
 
-    /// Becomes a copy of `other`, in the room that it has.
+    /// Becomes a copy of `other`. Sets are a few words: a loop is faster than a call.
     #[inline]
     pub fn copy(&mut self, other: &Self) {
-        self.0.clone_from(&other.0);
+        for (word, copied) in self.0.iter_mut().zip(&other.0) {
+            *word = *copied;
+        }
     }
 
     #[inline]
@@ -59,25 +61,33 @@ impl RuleSet {
         }
     }
 
-    /// The first rule at or after `from`.
+    pub fn meets(&self, other: &Self) -> bool {
+        (self.0.iter().zip(&other.0)).any(|(word, other)| word & other != 0)
+    }
+
+    pub fn words(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The rules of one word, lowest first; the set may change meanwhile.
     #[inline]
-    pub fn next(&self, from: usize) -> Option<usize> {
-        let mut at = from / 64;
-        let mut word = self.0.get(at)? & (u64::MAX << (from % 64));
-        while word == 0 {
-            at += 1;
-            word = *self.0.get(at)?;
-        }
-        Some(at * 64 + word.trailing_zeros() as usize)
+    pub fn word(&self, at: usize) -> impl Iterator<Item = usize> + use<> {
+        let word = self.0.get(at).copied().unwrap_or(0);
+        members(word).map(move |bit| at * 64 + bit)
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
-        let mut from = 0;
-        std::iter::from_fn(move || {
-            let next = self.next(from)?;
-            from = next + 1;
-            Some(next)
-        })
+        (0..self.words()).flat_map(|at| self.word(at))
     }
+}
+
+/// The numbers of the bits that are set, lowest first.
+#[inline]
+pub fn members(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let next = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(next)
+    })
 }
