@@ -22,9 +22,7 @@ def plan_text(registry: Registry) -> str:
     """The plan as the JSON text that `SemconvPlan` reads (native/src/enrich/plan.rs)."""
     indexes = {key: index for index, key in enumerate(registry.canonical)}
     senders: list[dict[str, Any]] = []
-    # Rules for log records and data points wait until the pass takes those.
-    rules = [rule for rule in registry.rules if rule.set and rule.item in (None, "span")]
-    compiled = [_rule(rule, registry, indexes, senders) for rule in rules]
+    compiled = [_rule(rule, registry, indexes, senders) for rule in registry.rules if rule.set]
     attributes = [_attribute(attribute) for attribute in registry.canonical.values()]
     return json.dumps({"attributes": attributes, "senders": senders, "rules": compiled})
 
@@ -47,7 +45,8 @@ def _rule(rule: Rule, registry: Registry, indexes: dict[str, int], senders: list
             senders.append(written)
         sender = senders.index(written)
     sets = [_set(indexes[key], value, registry) for key, value in rule.set.items()]
-    return {"id": rule.id, "sender": sender, "selector": selector_plan(rule.match), "set": sets}
+    selector = selector_plan(rule.match)
+    return {"id": rule.id, "item": rule.item, "sender": sender, "selector": selector, "set": sets}
 
 
 def _set(attribute: int, value: ValueSource | Scalar, registry: Registry) -> dict[str, Any]:

@@ -7,77 +7,135 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_pipeline.semconv import Attribute, Registry, Rule
 from otel_pipeline.semconv.attributes import fold
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
-from otel_pipeline.semconv.rules import Selector
+from otel_pipeline.semconv.rules import Item, Selector
 
 Given = dict[str, tuple[int, Scalar]]
 """Canonical attributes with rank (0 = a sender's attribute, n + 1 = rule n) and value."""
 
 
-def enrich(request: ExportTraceServiceRequest, registry: Registry) -> tuple[ExportTraceServiceRequest, Counter[Any]]:
-    """A new request with canonical attributes, and the items without a value by sender and attribute."""
-    enriched = ExportTraceServiceRequest()
-    enriched.CopyFrom(request)
+Request = ExportTraceServiceRequest | ExportLogsServiceRequest | ExportMetricsServiceRequest
+
+
+def enrich(request: Request, registry: Registry) -> tuple[Any, Counter[Any], Counter[Any]]:
+    """A new request with canonical attributes, and by sender and attribute the items without a value and the values of
+    unexpected type."""
+    enriched = type(request)()
+    enriched.CopyFrom(request)  # type: ignore[arg-type]
     oracle = _Oracle(registry)
-    spans = [span for resource_spans in enriched.resource_spans for span in oracle.resource(resource_spans)]
-    oracle.inherit(spans)
+    (resources,) = [rows for field, rows in enriched.ListFields() if field.number == 1] or [[]]
+    known = [one for resource in resources for one in oracle.resource(resource)]
+    oracle.inherit([one for one in known if one.item.span is not None])
     unresolved: Counter[Any] = Counter()
-    for known in spans:
+    for one in known:
         for key, attribute in registry.canonical.items():
-            if attribute.expected and oracle.value(known, key) is None:
-                unresolved[known.sender, key] += 1
-    for known in spans:
-        oracle.write(known.span.attributes, known.values, known.around)
-    return enriched, unresolved
+            if attribute.expected and oracle.value(one, key) is None:
+                unresolved[one.sender, key] += 1
+    for one in known:
+        oracle.write(one.item.attributes, one.values, one.around)
+    return enriched, unresolved, oracle.unexpected
+
+
+@dataclass
+class _Item:
+    kind: Item
+    name: str | None
+    attributes: Any
+    span: Span | None = None
+
+
+def _items(scope_items: Any) -> Iterator[_Item]:
+    """The spans, log records or data points of a scope, in order."""
+    for span in getattr(scope_items, "spans", ()):
+        yield _Item("span", span.name, span.attributes, span)
+    for record in getattr(scope_items, "log_records", ()):
+        yield _Item("event", _log_name(record), record.attributes)
+    for metric in getattr(scope_items, "metrics", ()):
+        data = metric.WhichOneof("data")
+        for point in getattr(metric, data).data_points if data else ():
+            yield _Item("point", metric.name, point.attributes)
+
+
+def _log_name(record: LogRecord) -> str | None:
+    attribute = _first(record.attributes, "event.name")
+    if attribute and isinstance(attribute[0], str) and attribute[0]:
+        return attribute[0]
+    if record.event_name:
+        return record.event_name
+    body = record.body.string_value
+    return body if body and len(body.encode()) <= 128 else None
 
 
 @dataclass
 class _Known:
-    span: Span
+    item: _Item
     sender: str
     values: dict[str, Scalar]
     around: dict[str, Scalar]
     inherited: dict[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def span(self) -> Span:
+        assert self.item.span is not None
+        return self.item.span
 
 
 class _Oracle:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.canonical = registry.canonical
+        self.unexpected: Counter[Any] = Counter()
 
     # --- resources and scopes
 
-    def resource(self, resource_spans: ResourceSpans) -> Iterator[_Known]:
-        attributes = resource_spans.resource.attributes
+    def resource(self, resource_items: Any) -> Iterator[_Known]:
+        attributes = resource_items.resource.attributes
         before = list(attributes)
+        names = [one.value.string_value for one in before if one.key == "service.name"]
+        sender = names[0] if names else ""
+        self.count_unexpected(before, sender)
         given = self.given(before)
         for index, rule in enumerate(self.registry.rules):
-            if _level(rule) == 0:
+            if 0 in _levels(rule):
                 self.apply_header(rule, index, given, before, None)
         self.write(attributes, _plain(given), {})
-        names = [one.value.string_value for one in before if one.key == "service.name"]
-        for scope_spans in resource_spans.scope_spans:
-            yield from self.scope(scope_spans, before, given, names[0] if names else "")
+        for field_, rows in resource_items.ListFields():
+            for scope_items in rows if field_.number == 2 else ():
+                yield from self.scope(scope_items, before, given, sender)
 
-    def scope(
-        self, scope_spans: ScopeSpans, resource: Sequence[KeyValue], above: Given, sender: str
-    ) -> Iterator[_Known]:
-        scope = ScopeSpans()
-        scope.scope.CopyFrom(scope_spans.scope)
-        given = {**above, **self.given(scope.scope.attributes)}
+    def scope(self, scope_items: Any, resource: Sequence[KeyValue], above: Given, sender: str) -> Iterator[_Known]:
+        scope = InstrumentationScope()
+        scope.CopyFrom(scope_items.scope)
+        self.count_unexpected(scope.attributes, sender)
+        given = {**above, **self.given(scope.attributes)}
         for index, rule in enumerate(self.registry.rules):
-            if _level(rule) == 1:
+            if 1 in _levels(rule):
                 self.apply_header(rule, index, given, resource, scope)
-        self.write(scope_spans.scope.attributes, _plain(given), _plain(above))
-        for span in scope_spans.spans:
-            values = self.span(span, resource, scope, given)
-            yield _Known(span, sender, values, _plain(given))
+        self.write(scope_items.scope.attributes, _plain(given), _plain(above))
+        for item in _items(scope_items):
+            self.count_unexpected(item.attributes, sender)
+            yield _Known(item, sender, self.item(item, resource, scope, given), _plain(given))
+
+    def count_unexpected(self, attributes: Sequence[KeyValue], sender: str) -> None:
+        """Canonical keys with a value that the attribute does not take; one list counts once for each."""
+        for key in {one.key for one in attributes if self.is_unexpected(one)}:
+            standing = [one for one in attributes if one.key == key]
+            usable = [admit(self.canonical[key], _scalar(one.value)) is not None for one in standing]
+            faulty = [self.is_unexpected(one) for one in standing]
+            self.unexpected[sender, key] += any(faulty[: usable.index(True)] if True in usable else faulty)
+
+    def is_unexpected(self, one: KeyValue) -> bool:
+        empty = one.value.WhichOneof("value") is None or one.value == AnyValue(string_value="")
+        return one.key in self.canonical and not empty and admit(self.canonical[one.key], _scalar(one.value)) is None
 
     def given(self, attributes: Sequence[KeyValue]) -> Given:
         found: Given = {}
@@ -95,25 +153,36 @@ class _Oracle:
         return None
 
     def apply_header(
-        self, rule: Rule, index: int, given: Given, resource: Sequence[KeyValue], scope: ScopeSpans | None
+        self,
+        rule: Rule,
+        index: int,
+        given: Given,
+        resource: Sequence[KeyValue],
+        scope: InstrumentationScope | None,
     ) -> None:
-        if not _header_holds(rule, resource, scope or ScopeSpans()):
+        if not _header_holds(rule, resource, scope or InstrumentationScope()):
             return
+        places = [scope.attributes, resource] if scope else [resource]
         for key, source in rule.set.items():
             if given.get(key, (1 << 30, ""))[0] <= index:
                 continue
-            value = self.taken(source, None, resource, {})
+            value = self.taken(source, None, places, _plain(given))
             if (value := admit(self.canonical[key], value)) is not None:
                 given[key] = (index + 1, normalise(self.canonical[key], value))
 
-    # --- spans
+    # --- items
 
-    def span(self, span: Span, resource: Sequence[KeyValue], scope: ScopeSpans, around: Given) -> dict[str, Scalar]:
-        values = _plain(self.given(span.attributes))
+    def item(
+        self, item: _Item, resource: Sequence[KeyValue], scope: InstrumentationScope, around: Given
+    ) -> dict[str, Scalar]:
+        values = _plain(self.given(item.attributes))
         sent = set(values) | {key for key, (rank, _) in around.items() if rank == 0}
         ruled: set[str] = set()
+        places = [item.attributes, scope.attributes, resource]
         for index, rule in enumerate(self.registry.rules):
-            if _level(rule) < 2 or not _header_holds(rule, resource, scope):
+            if rule.item not in (None, item.kind) or 2 not in _levels(rule):
+                continue
+            if not _header_holds(rule, resource, scope):
                 continue
             wanted = [
                 (key, source)
@@ -123,48 +192,58 @@ class _Oracle:
                 and (key in sent or around.get(key, (1 << 30, ""))[0] > index)
             ]
             seen = {**_plain(around), **values}
-            if not wanted or not self.span_holds(rule.match, span, seen):
+            if not wanted or not self.item_holds(rule.match, item, seen):
                 continue
             for key, source in wanted:
-                value = self.taken(source, span, resource, {**_plain(around), **values})
+                value = self.taken(source, item, places, {**_plain(around), **values})
                 if (value := admit(self.canonical[key], value)) is not None:
                     values[key] = normalise(self.canonical[key], value)
                     ruled.add(key)
         return values
 
-    def span_holds(self, match: Selector, span: Span, seen: dict[str, Scalar]) -> bool:
+    def item_holds(self, match: Selector, item: _Item, seen: dict[str, Scalar]) -> bool:
+        span = item.span
         return (
-            (not match.kinds or span.kind in match.kinds)
-            and (not match.statuses or span.status.code in match.statuses)
-            and (match.name is None or holds(match.name, [span.name]))
-            and all(holds(test, self.looked_up(key, span, seen)) for key, test in match.attributes.items())
-            and (match.event is None or any(holds(match.event, [event.name]) for event in span.events))
+            (not match.kinds or (span is not None and span.kind in match.kinds))
+            and (not match.statuses or (span is not None and span.status.code in match.statuses))
+            and (match.name is None or holds(match.name, [] if item.name is None else [item.name]))
+            and all(holds(test, self.looked_up(key, item, seen)) for key, test in match.attributes.items())
+            and (
+                match.event is None or any(holds(match.event, [event.name]) for event in (span.events if span else ()))
+            )
         )
 
-    def looked_up(self, key: str, span: Span, seen: dict[str, Scalar]) -> list[Any]:
+    def looked_up(self, key: str, item: _Item, seen: dict[str, Scalar]) -> list[Any]:
         """The value as a list of one; empty where there is none."""
         if key in self.canonical:
             if key not in seen:
                 return []
             value = seen[key]
             return [value if isinstance(value, bool) else str(value)]
-        return _first(span.attributes, key)
+        return _first(item.attributes, key)
 
     def taken(
-        self, source: ValueSource | Scalar, span: Span | None, resource: Sequence[KeyValue], seen: dict[str, Scalar]
+        self,
+        source: ValueSource | Scalar,
+        item: _Item | None,
+        places: Sequence[Sequence[KeyValue]],
+        seen: dict[str, Scalar],
     ) -> Scalar | None:
+        """The value of a source; `places` are the attributes of the item, its scope and its resource, as far as known."""
         if not isinstance(source, ValueSource):
             return source
         value = source.value
-        if source.name and span is not None:
-            value = span.name or None
+        if source.name and item is not None:
+            value = item.name or None
         elif source.resource:
-            value = _usable(resource, source.resource)
-        elif source.event is not None and span is not None:
-            events = [event for event in span.events if event.name == source.event]
+            value = _usable(places[-1], source.resource)
+        elif source.event is not None and item is not None:
+            events = [event for event in item.span.events if event.name == source.event] if item.span else []
             value = _usable(events[-1].attributes, source.attributes) if events else None
-        elif source.attributes and span is not None:
-            value = next(filter(_is_there, (self.attribute(key, span, seen) for key in source.attributes)), None)
+        elif source.attributes and item is not None:
+            value = self.first_known(source.attributes, item.attributes, seen)
+        elif source.anywhere:
+            value = next(filter(_is_there, (self.first_known(source.anywhere, one, seen) for one in places)), None)
         if value is not None and source.regex is not None:
             value = _captured(source.regex, value)
         table = self.registry.table(source)
@@ -173,8 +252,12 @@ class _Oracle:
         text = str(value).lower() if isinstance(value, bool) else str(value)
         return next((to for glob, to in table.items() if matches_glob(glob, text)), None)
 
-    def attribute(self, key: str, span: Span, seen: dict[str, Scalar]) -> Scalar | None:
-        return seen.get(key) if key in self.canonical else _usable(span.attributes, [key])
+    def first_known(
+        self, keys: Iterable[str], attributes: Sequence[KeyValue], seen: dict[str, Scalar]
+    ) -> Scalar | None:
+        """Of the first key that has a value: of a canonical one what is known, of others what stands in the list."""
+        known = (seen.get(key) if key in self.canonical else _usable(attributes, [key]) for key in keys)
+        return next(filter(_is_there, known), None)
 
     # --- inheritance
 
@@ -211,7 +294,8 @@ class _Oracle:
             assert value is not None
             admitted = [admit(self.canonical[key], _scalar(one.value)) for one in attributes if one.key == key]
             standing = next(filter(_is_there, admitted), None) if key in own else around.get(key)
-            if isinstance(standing, bool) == isinstance(value, bool) and str(standing) == str(value):
+            is_bool = isinstance(value, bool)
+            if standing is not None and isinstance(standing, bool) == is_bool and str(standing) == str(value):
                 continue
             kept = [one for one in attributes if one.key != key]
             del attributes[:]
@@ -232,28 +316,27 @@ def _plain(given: Given) -> dict[str, Scalar]:
     return {key: value for key, (_, value) in given.items()}
 
 
-def _level(rule: Rule) -> int:
-    """0 where the resource decides, 1 where the scope does, 2 where the span does."""
-    from_span = any(isinstance(one, ValueSource) and _needs_span(one) for one in rule.set.values())
-    if rule.match.needs_item or from_span:
-        return 2
-    return 1 if rule.match.needs_scope or (rule.sender and rule.sender.needs_scope) else 0
-
-
-def _needs_span(source: ValueSource) -> bool:
-    return bool(source.attributes or source.name or source.override)
+def _levels(rule: Rule) -> set[int]:
+    """Where a rule is tried: 0 at the resource, 1 at the scope, 2 at the item."""
+    sources = [one for one in rule.set.values() if isinstance(one, ValueSource)]
+    from_item = any(one.attributes or one.name or one.override for one in sources)
+    if rule.item in ("event", "point") or rule.match.needs_item or from_item:
+        return {2}
+    by_scope = rule.match.needs_scope or (rule.sender is not None and rule.sender.needs_scope)
+    levels = {1} if by_scope else {0}
+    return levels | {1, 2} if any(one.anywhere for one in sources) else levels
 
 
 def _overrides(source: ValueSource | Scalar) -> bool:
     return isinstance(source, ValueSource) and source.override
 
 
-def _header_holds(rule: Rule, resource: Sequence[KeyValue], scope: ScopeSpans) -> bool:
+def _header_holds(rule: Rule, resource: Sequence[KeyValue], scope: InstrumentationScope) -> bool:
     return all(
         all(holds(test, _first(resource, key)) for key, test in selector.resource.items())
-        and all(holds(test, _first(scope.scope.attributes, key)) for key, test in selector.scope_attributes.items())
-        and (selector.scope_name is None or holds(selector.scope_name, [scope.scope.name]))
-        and (selector.scope_version is None or holds(selector.scope_version, [scope.scope.version]))
+        and all(holds(test, _first(scope.attributes, key)) for key, test in selector.scope_attributes.items())
+        and (selector.scope_name is None or holds(selector.scope_name, [scope.name]))
+        and (selector.scope_version is None or holds(selector.scope_version, [scope.version]))
         for selector in (rule.sender, rule.match)
         if selector is not None
     )

@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_pipeline.pdata import Batch, enrich, from_trusted, to_proto
 from otel_pipeline.semconv import compile_plan, load
-from otel_pipeline.testing import make_span, make_traces
+from otel_pipeline.testing import make_gauge, make_metrics, make_span, make_traces
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS / "golden" / "enrich"
@@ -137,6 +137,24 @@ def test_unknown_fields_survive() -> None:
     span.MergeFromString(unknown)
     enriched, _ = enrich(from_trusted("traces", request.SerializeToString()), PLAN)
     assert enriched.data.count(unknown) == 1
+
+
+def test_data_points_and_log_records_get_what_they_tell() -> None:
+    """Each its own; what is around them, and what no protocol version knows yet, keeps its bytes."""
+    request = to_proto(make_metrics(*(make_gauge(name, 1.0, time_ns=1) for name in "ab")))
+    request.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points.add(as_int=2)
+    unknown = b"\xfa\x01\x03new"
+    (first, second) = request.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points
+    second.attributes.extend(make_span(stage="prd", sdlc__agent__name="Claude-Code").attributes)
+    second.MergeFromString(unknown)
+    before = first.SerializeToString()
+    enriched, _ = enrich(from_trusted("metrics", request.SerializeToString()), PLAN)
+    assert enriched.data.count(unknown) == 1
+    (a, b) = to_proto(enriched).resource_metrics[0].scope_metrics[0].metrics
+    assert a.gauge.data_points[0].SerializeToString() == before
+    told = {"stage": "prd", "sdlc.stage.name": "prd_design", "sdlc.agent.name": "claude_code"}
+    assert values(a.gauge.data_points[1].attributes) == told
+    assert b == request.resource_metrics[0].scope_metrics[0].metrics[1]
 
 
 def test_a_long_chain_and_a_long_circle_end() -> None:

@@ -190,8 +190,12 @@ fn needed_slots(rule: &Rule) -> Option<Vec<usize>> {
     }
     let mut slots = Vec::new();
     for set in &rule.set {
-        let From::Attributes(lookups) = &set.from else {
-            return None;
+        let lookups = match &set.from {
+            From::Attributes(lookups) => lookups,
+            // What scope and resource tell is told there; only the item's own attributes are left.
+            From::Anywhere(lookups) if rule.at_header => lookups,
+            _ if rule.at_header => continue,
+            _ => return None,
         };
         for lookup in lookups {
             match lookup {
