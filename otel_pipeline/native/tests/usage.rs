@@ -28,8 +28,8 @@ fn usage(request: u128, item: Item, input: f64, cost_usd: Option<f64>) -> Usage 
 }
 
 fn tell(ledger: &mut Ledger, usage: &Usage, labels: &[Symbol], now_ns: u64) {
-    ledger.announce(usage, now_ns);
-    ledger.add(usage, labels, now_ns);
+    let handle = ledger.announce(usage.clone(), now_ns);
+    ledger.add(handle, labels, now_ns);
 }
 
 fn settled(ledger: &mut Ledger, now_ns: u64) -> Vec<(Vec<Symbol>, f64, Cost)> {
@@ -63,10 +63,10 @@ fn tellings_of_a_request_are_merged_in_any_order() {
 #[test]
 fn a_request_waits_for_what_was_announced() {
     let mut ledger = Ledger::new(LIMITS);
-    ledger.announce(&usage(1, Item::Span, 10.0, None), 0);
+    let span = ledger.announce(usage(1, Item::Span, 10.0, None), 0);
     tell(&mut ledger, &usage(1, Item::Event, 10.0, None), &[0], 0);
     assert_eq!(settled(&mut ledger, 7200 * SECOND), []);
-    ledger.add(&usage(1, Item::Span, 10.0, None), &[9], 7200 * SECOND);
+    ledger.add(span, &[9], 7200 * SECOND);
     let all = settled(&mut ledger, 7230 * SECOND);
     assert_eq!(all, [(vec![9], 10.0, Cost::Untold)]);
 }

@@ -93,8 +93,34 @@ enum State {
     Settled,
 }
 
+/// Usage that waits for its labels, by handle.
+#[derive(Default)]
+struct Announced {
+    places: Vec<Option<Usage>>,
+    free: Vec<usize>,
+}
+
+impl Announced {
+    fn put(&mut self, usage: Usage) -> u64 {
+        let at = self.free.pop().unwrap_or(self.places.len());
+        match self.places.get_mut(at) {
+            Some(place) => *place = Some(usage),
+            None => self.places.push(Some(usage)),
+        }
+        at as u64
+    }
+
+    fn take(&mut self, handle: u64) -> Option<Usage> {
+        let at = usize::try_from(handle).ok()?;
+        let usage = self.places.get_mut(at)?.take()?;
+        self.free.push(at);
+        Some(usage)
+    }
+}
+
 pub struct Ledger {
     limits: Limits,
+    announced: Announced,
     requests: HashMap<u128, Request>,
     /// Entries of data points by session and labels.
     groups: HashMap<(u64, Box<[Symbol]>), u64>,
@@ -112,6 +138,7 @@ impl Ledger {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            announced: Announced::default(),
             requests: HashMap::default(),
             groups: HashMap::default(),
             waiting: VecDeque::new(),
@@ -122,24 +149,27 @@ impl Ledger {
         }
     }
 
-    /// Notes a span or log record that arrived, before its labels are known: its session has such a source, and its
-    /// request waits for it. Each must be announced once and added once.
-    pub fn announce(&mut self, usage: &Usage, now_ns: u64) {
+    /// Notes what a span or log record tells that arrived, before its labels are known: its session has such a source,
+    /// and its request waits for it. Each handle is to be given to `add`, once.
+    pub fn announce(&mut self, usage: Usage, now_ns: u64) -> u64 {
         let sources = Sources::of(usage.item, usage.request.is_some());
         self.sessions.see(usage.whose, sources, now_ns);
         if let Some(id) = usage.request {
             self.requests.entry(id).or_default().announced += 1;
         }
+        self.announced.put(usage)
     }
 
-    /// Takes in what an announced item, or a data point, tells; its labels are known now. They are as many at each call.
-    pub fn add(&mut self, usage: &Usage, labels: &[Symbol], now_ns: u64) {
+    /// Takes in what was announced, now that its labels are known. They are as many at each call, here and below.
+    pub fn add(&mut self, handle: u64, labels: &[Symbol], now_ns: u64) {
+        let Some(usage) = self.announced.take(handle) else {
+            return;
+        };
         let sources = Sources::of(usage.item, usage.request.is_some());
         self.sessions.see(usage.whose, sources, now_ns);
         match usage.request {
-            Some(id) => self.add_request(id, usage, labels, now_ns),
-            None if usage.item == Item::Point => self.add_point(usage, labels, now_ns),
-            None => _ = self.push(usage, labels, now_ns),
+            Some(id) => self.add_request(id, &usage, labels, now_ns),
+            None => _ = self.push(&usage, labels, now_ns),
         }
     }
 
@@ -160,7 +190,10 @@ impl Ledger {
         }
     }
 
-    fn add_point(&mut self, usage: &Usage, labels: &[Symbol], now_ns: u64) {
+    /// Takes in what a data point tells.
+    pub fn add_point(&mut self, usage: &Usage, labels: &[Symbol], now_ns: u64) {
+        let sources = Sources::of(usage.item, false);
+        self.sessions.see(usage.whose, sources, now_ns);
         let group = (usage.whose.own(), labels.into());
         match self.groups.get(&group).copied() {
             Some(number) => {

@@ -23,6 +23,7 @@
 //! points tell all of it. And a restart forgets what was counted.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod ledger;
 pub mod prices;
 pub mod rules;
