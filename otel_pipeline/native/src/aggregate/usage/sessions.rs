@@ -34,10 +34,6 @@ impl Sources {
         self.others |= more.others;
     }
 
-    fn is_empty(self) -> bool {
-        self == Self::default()
-    }
-
     /// The items that usage without ids is taken from: the first kind, of those with ids where there are any.
     fn first(self) -> u8 {
         let items = match self.identified {
@@ -46,13 +42,30 @@ impl Sources {
         };
         items & items.wrapping_neg()
     }
+}
 
-    /// Whether `these` sources may count beside what was counted: an identified request beside others, or where items
-    /// that told it were chosen; all else only from the kind of item that was chosen.
-    fn admits(self, these: Self) -> bool {
-        match these.identified {
-            0 => these.others & self.first() != 0,
-            identified => self.identified != 0 || self.others & identified != 0,
+/// What a session is counted from, once something was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// Requests with ids, from all items; and the usage without ids of the first items that have some.
+    Requests,
+    /// Items of one kind, with or without ids.
+    Items(u8),
+}
+
+impl Choice {
+    /// What is chosen where `seen` is all that was seen.
+    fn best(seen: Sources) -> Self {
+        match seen.identified {
+            0 => Self::Items(seen.first()),
+            _ => Self::Requests,
+        }
+    }
+
+    fn admits(self, sources: Sources, seen: Sources) -> bool {
+        match self {
+            Self::Requests => sources.identified != 0 || sources.others == seen.first(),
+            Self::Items(items) => (sources.identified | sources.others) & items != 0,
         }
     }
 }
@@ -71,7 +84,7 @@ pub enum PointCost {
 #[derive(Debug, Clone, Copy, Default)]
 struct Session {
     seen: Sources,
-    counted: Sources,
+    choice: Option<Choice>,
     cost: PointCost,
     used_ns: u64,
 }
@@ -103,7 +116,7 @@ impl Whose {
         [self.own(), self.anything()]
     }
 
-    /// The entries whose usage may be the same as its own.
+    /// The entries whose usage may be the same as its own; the choice of the first that has one holds.
     fn minds(self) -> [u64; 2] {
         match self.session {
             Some(session) => [session, self.sessionless()],
@@ -119,20 +132,18 @@ impl Sessions {
         }
     }
 
-    /// Whether what `sources` tell is to be counted; if so, the session keeps to them.
+    /// Whether what `sources` tell is to be counted. The first that is decides for the session.
     pub fn choose(&mut self, whose: Whose, sources: Sources, now_ns: u64) -> bool {
-        let (mut seen, mut counted) = (sources, Sources::default());
+        let (mut seen, mut choice) = (sources, None);
         for session in whose.minds().iter().filter_map(|key| self.known.get(key)) {
             seen.add(session.seen);
-            counted.add(session.counted);
+            choice = choice.or(session.choice);
         }
-        let is_chosen = match counted.is_empty() {
-            true => sources.identified != 0 || seen.admits(sources),
-            false => counted.admits(sources),
-        };
+        let choice = choice.unwrap_or(Choice::best(seen));
+        let is_chosen = choice.admits(sources, seen);
         if is_chosen {
             for key in whose.tells() {
-                self.session(key, now_ns).counted.add(sources);
+                self.session(key, now_ns).choice.get_or_insert(choice);
             }
         }
         is_chosen
