@@ -9,9 +9,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -28,6 +30,8 @@ __all__ = [
     "make_counter",
     "make_gauge",
     "make_histogram",
+    "make_log",
+    "make_logs",
     "make_metrics",
     "make_settings",
     "make_span",
@@ -113,6 +117,37 @@ def make_traces(
     scope_spans.scope.name = scope
     scope_spans.scope.attributes.extend(attributes(scope_attributes or {}))
     scope_spans.spans.extend(spans)
+    return from_proto(request)
+
+
+def make_log(
+    name: str = "event",
+    *,
+    trace: int = 0,
+    span: int = 0,
+    start: float = 0.0,
+    body: Any = None,
+    **log_attributes: Any,
+) -> LogRecord:
+    """A log record with `event_name`; ids, times and attribute names as in `make_span`, 0 for no id."""
+    return LogRecord(
+        event_name=name,
+        time_unix_nano=1_767_225_600_000_000_000 + round(start * 1e9),
+        trace_id=trace.to_bytes(16, "big") if trace else b"",
+        span_id=span.to_bytes(8, "big") if span else b"",
+        body=None if body is None else any_value(body),
+        attributes=attributes({key.replace("__", "."): value for key, value in log_attributes.items()}),
+    )
+
+
+def make_logs(*records: LogRecord, resource: Mapping[str, Any] | None = None, scope: str = "test") -> Batch:
+    """A batch with one resource and one scope."""
+    request = ExportLogsServiceRequest()
+    resource_logs = request.resource_logs.add()
+    resource_logs.resource.attributes.extend(attributes(resource or {"service.name": "test"}))
+    scope_logs = resource_logs.scope_logs.add()
+    scope_logs.scope.name = scope
+    scope_logs.log_records.extend(records)
     return from_proto(request)
 
 

@@ -50,7 +50,8 @@ impl Account {
         self.ledger.settle(now_ns, everything, |counted| {
             let model = counted.labels.get(model).copied().unwrap_or_default();
             let cost_usd = cost_usd(prices, model, counted);
-            if cost_usd.is_none() && counted.cost == Cost::Untold {
+            let has_tokens = counted.tokens.iter().any(|count| *count > 0.0);
+            if cost_usd.is_none() && counted.cost == Cost::Untold && has_tokens {
                 add_missing(missing, interner.text(model));
             }
             count(&Priced {
