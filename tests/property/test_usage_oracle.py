@@ -1,0 +1,174 @@
+"""Tokens and cost of the native aggregator against the plain oracle: any mix of signals, in any order, in any cut."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
+from otel_pipeline.pdata import Batch, SpanAggregator, to_proto
+from otel_pipeline.testing import attributes, make_log, make_logs, make_metrics, make_span, make_traces
+from tests.oracle.usage import KINDS, Telling, Totals, count_rounds
+
+SECOND = 1_000_000_000
+WAIT = 30
+PRICES = {"opus": dict(zip(KINDS, (5e-6, 25e-6, 0.5e-6, 6.25e-6, 25e-6), strict=True)), "gpt": {"input": 1e-6}}
+NUMBERS = {"tokens": {kind: [f"tokens.{kind}"] for kind in KINDS}, "cost_usd": ["cost"]}
+IDENTITY = {"request": ["request_id"], "session": ["session.id"]}
+SERIES = [{"name": name, "from": {"attributes": [name]}, "default": "-"} for name in ("model", "kind")]
+PLAN: dict[str, Any] = {
+    "metrics": [
+        {
+            "name": name,
+            "unit": "1",
+            "instrument": "counter",
+            "labels": SERIES[:labels],
+            "derivations": [{"source": "usage", "value": name}],
+        }
+        for name, labels in (("tokens", 2), ("cost", 1))
+    ],
+    "late_binding": {
+        "stage": "stage",
+        "model": "model",
+        "outcome": "outcome",
+        "stage_run": "stage_run",
+        "inherited": ["stage"],
+        "success": "success",
+        "failure": "failure",
+        "decision_wait_ns": WAIT * SECOND,
+        "max_wait_ns": 3600 * SECOND,
+        "max_spans": 1000,
+    },
+    "usage": {
+        "rules": [
+            {"item": "span", "selector": {"name": {"literal": "request"}}, **IDENTITY, **NUMBERS},
+            {"item": "event", "selector": {"name": {"literal": "request"}}, **IDENTITY, **NUMBERS},
+            {
+                "item": "point",
+                "selector": {"name": {"literal": "token.usage"}},
+                "session": ["session.id"],
+                "value": "tokens",
+                "kind": {"attribute": "type", "map": [[kind, kind] for kind in KINDS]},
+            },
+            {
+                "item": "point",
+                "selector": {"name": {"literal": "cost.usage"}},
+                "session": ["session.id"],
+                "value": "cost",
+            },
+        ],
+        "prices": [
+            {
+                "model": model,
+                "from_unix_ns": 0,
+                "per_million": {kind: price * 1e6 for kind, price in prices.items()},
+            }
+            for model, prices in PRICES.items()
+        ],
+        "model": "model",
+        "token_type": "kind",
+    },
+}
+
+sessions = st.sampled_from(["one", "two", "three"])
+models = st.sampled_from(["opus", "gpt", "other"])
+tokens = st.dictionaries(st.sampled_from(KINDS), st.integers(0, 5000), min_size=1)
+costs = st.none() | st.integers(0, 4).map(lambda quarters: quarters / 4)
+
+
+@st.composite
+def tellings(draw: st.DrawFn) -> Telling:
+    item = draw(st.sampled_from(["span", "event", "point"]))
+    if item == "point":
+        told = st.sampled_from(KINDS).map(lambda kind: (kind, None)) | st.sampled_from([("", 0.25), ("", 2.0)])
+        kind, cost = draw(told)
+        counts = {kind: draw(st.integers(1, 5000))} if kind else {}
+        return Telling("point", draw(sessions), draw(models), counts, cost)
+    session = draw(sessions)
+    number = draw(st.none() | st.integers(1, 3))
+    request = f"{session}-{number}" if number else None
+    second = draw(st.integers(1, 1_000_000))
+    return Telling(item, session, draw(models), draw(tokens), draw(costs), request, second)
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> list[list[Telling]]:
+    """What is told in a few rounds; no two items are of one second, so that which is earlier is never open."""
+    told = draw(st.lists(st.lists(tellings(), max_size=10), min_size=1, max_size=3))
+    seen: set[int] = set()
+    return [[one for one in some if not (one.second and one.second in seen) and not seen.add(one.second)] for some in told]  # type: ignore[func-returns-value]
+
+
+def batch(told: Telling, number: int) -> Batch:
+    """The item, as a sender would send it."""
+    item: dict[str, Any] = {"session.id": told.session, "model": told.model}
+    item |= {f"tokens.{kind}": count for kind, count in told.tokens.items()} if told.item != "point" else {}
+    item |= {"request_id": told.request} if told.request else {}
+    if told.cost is not None and told.item != "point":
+        item["cost"] = told.cost
+    named = {key.replace(".", "__"): value for key, value in item.items()}
+    if told.item == "span":
+        return make_traces(make_span("request", trace=number, span=number, start=told.second, **named))
+    if told.item == "event":
+        return make_logs(make_log("request", start=told.second, **named))
+    metric = Metric(name="cost.usage" if told.cost is not None else "token.usage")
+    metric.sum.aggregation_temporality = 1  # type: ignore[assignment]
+    metric.sum.is_monotonic = True
+    kind, value = next(iter(told.tokens.items()), ("", told.cost))
+    start = 1_767_225_600 * SECOND + number * SECOND
+    metric.sum.data_points.add(
+        start_time_unix_nano=start,
+        time_unix_nano=start + SECOND,
+        as_double=float(value or 0),
+        attributes=attributes(item | ({"type": kind} if kind else {})),
+    )
+    return make_metrics(metric)
+
+
+def observed(told: Sequence[Sequence[Telling]], seed: int) -> Totals:
+    aggregator = SpanAggregator(json.dumps(PLAN), 0)
+    totals, now, number, dice = Totals(), 0, 0, random.Random(seed)
+    for some in told:
+        for telling in dice.sample(some, len(some)):
+            number += 1
+            aggregator.update(batch(telling, number), now)
+            if dice.random() < 0.3:
+                take(aggregator.flush(now, number), totals)
+        for _ in range(3):
+            now += WAIT * SECOND
+            take(aggregator.flush(now, number), totals)
+    take(aggregator.flush_all(now, number), totals)
+    stats = aggregator.stats()
+    totals.missing = Counter(aggregator.missing_prices())
+    totals.duplicates, totals.superseded = stats["usage_duplicates"], stats["usage_superseded"]
+    return totals
+
+
+def take(flushed: Batch | None, totals: Totals) -> None:
+    """Counters are cumulative: the last value holds."""
+    if flushed is None:
+        return
+    for metric in to_proto(flushed).resource_metrics[0].scope_metrics[0].metrics:
+        for point in metric.sum.data_points:
+            labels = {pair.key: pair.value.string_value for pair in point.attributes}
+            value = point.as_double or float(point.as_int)
+            if metric.name == "tokens":
+                totals.tokens[labels["model"], labels["kind"]] = round(value)
+            else:
+                totals.cost[labels["model"]] = value  # type: ignore[assignment]
+
+
+@settings(max_examples=300, deadline=None)
+@given(rounds(), st.integers())
+def test_usage_is_counted_as_by_the_oracle(told: list[list[Telling]], seed: int) -> None:
+    """Every request once, one source for a session, told cost before the price list: whatever arrives in whatever order."""
+    expected, got = count_rounds(told, PRICES), observed(told, seed)
+    assert +got.tokens == +expected.tokens
+    assert +got.cost == pytest.approx(+expected.cost)
+    assert got.missing == expected.missing
+    assert (got.duplicates, got.superseded) == (expected.duplicates, expected.superseded)
