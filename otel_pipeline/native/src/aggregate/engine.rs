@@ -15,6 +15,7 @@ use super::select::Candidate;
 use super::series::{Family, Observation};
 use super::slots::Slots;
 use super::table::{Faults, Shared, Table};
+use super::usage::account::Account;
 use crate::otlp::{Context, for_each_item};
 
 pub struct Engine {
@@ -45,11 +46,19 @@ impl Engine {
             let table = Table::new(derivations, &plan.metrics, &mut keys, &mut shared)?;
             Ok::<_, String>((table, keys))
         };
-        let (spans, span_keys) = table(Some(Item::Span))?;
+        let (spans, mut span_keys) = table(Some(Item::Span))?;
         let (events, mut event_keys) = table(Some(Item::Event))?;
+        let (usage_table, mut point_keys) = table(None)?;
         let event_name = event_keys.watch(EVENT_NAME);
         let tables = Tables::new(spans, events);
         let late_plan = plan.late_binding.as_ref();
+        let usage = match plan.usage.take().zip(late_plan) {
+            Some((usage, late)) => {
+                let keys = [&mut span_keys, &mut event_keys, &mut point_keys];
+                Some(Account::new(usage, late, usage_table, keys, &mut shared)?)
+            }
+            None => None,
+        };
         let extractor =
             |keys, interner: &mut Interner| Extractor::new(keys, &slots, late_plan, interner);
         let spans = extractor(span_keys, &mut interner);
@@ -77,6 +86,7 @@ impl Engine {
             start_unix_ns,
             series_expiration_ns: plan.series_expiration_ns,
             constants_due_ns: 0,
+            usage,
         };
         let late = plan.late_binding.as_ref();
         let late = late.map(|late| Late::new(late, &tables, &mut slots, &mut metrics));
@@ -127,11 +137,18 @@ impl Engine {
         };
         let (claims, faults) = (&mut self.claims, &mut self.faults);
         table.claim(&candidate, lists, slots, interner, claims, faults);
+        let time_ns = head.begin_ns();
+        if let Some(usage) = &mut self.metrics.usage {
+            usage.announce_span(&candidate, lists, context, time_ns, claims, now_ns);
+        }
         self.counts.spans += 1;
         let is_new = match &mut self.late {
             None => self.count_span(&head, now_ns),
             Some(late) => {
                 let is_new = late.add_span(&head, slots, claims, now_ns, &mut self.counts);
+                if let (Some(usage), false) = (&mut self.metrics.usage, is_new) {
+                    usage.withdraw(Claims(claims));
+                }
                 late.make_room(now_ns, &self.tables, &mut self.counts, &mut self.metrics);
                 is_new
             }
@@ -163,7 +180,8 @@ impl Engine {
 
     /// Takes in the log records of a checked logs request and returns how many of them it left out: known already.
     pub fn update_logs(&mut self, request: &[u8], now_ns: u64) -> u64 {
-        if self.tables.events.is_empty() {
+        let usage = self.metrics.usage.as_ref();
+        if self.tables.events.is_empty() && usage.is_none_or(|usage| usage.events.is_empty()) {
             return 0;
         }
         self.forget_texts();
@@ -196,13 +214,19 @@ impl Engine {
         };
         let (claims, faults) = (&mut self.claims, &mut self.faults);
         let possible = table.claim(&candidate, lists, slots, interner, claims, faults);
-        if possible == 0 {
+        if let Some(usage) = &mut self.metrics.usage {
+            usage.announce_event(&candidate, lists, context, event.time_ns, claims, now_ns);
+        }
+        if possible == 0 && claims.is_empty() {
             return;
         }
         self.counts.events += 1;
         match (&mut self.late, event.ids()) {
             (Some(late), Some(ids)) => {
-                late.add_event(ids, &event, slots, claims, now_ns, &mut self.counts);
+                let is_new = late.add_event(ids, &event, slots, claims, now_ns, &mut self.counts);
+                if let (Some(usage), false) = (&mut self.metrics.usage, is_new) {
+                    usage.withdraw(Claims(claims));
+                }
                 late.make_room(now_ns, &self.tables, &mut self.counts, &mut self.metrics);
             }
             (_, ids) => self.count_event(&event, ids, now_ns),
@@ -211,6 +235,9 @@ impl Engine {
 
     fn count_event(&mut self, event: &Event<'_>, ids: Option<(u128, u64)>, now_ns: u64) {
         let (slots, claims) = (self.events.slots(), Claims(&self.claims));
+        if let (Some(usage), Some(handle)) = (&mut self.metrics.usage, claims.usage()) {
+            usage.add(handle, slots, now_ns);
+        }
         let (trace_id, span_id) = ids.unwrap_or((0, 0));
         let item = Counted {
             slots,
@@ -244,6 +271,7 @@ impl Engine {
                 late.traces.forget_idle(before_ns);
             }
         }
+        self.metrics.settle_usage(now_ns, false);
         self.metrics.take_changed(now_ns, unix_ns)
     }
 
@@ -258,6 +286,7 @@ impl Engine {
                 &mut self.metrics,
             );
         }
+        self.metrics.settle_usage(now_ns, true);
         self.metrics.take_changed(now_ns, unix_ns)
     }
 
@@ -285,7 +314,7 @@ impl Engine {
         let buffered = self.late.as_ref().map_or(0, |late| late.traces.records);
         let (counts, families) = (&self.counts, &self.metrics.families);
         let total = |of: fn(&Family) -> u64| families.iter().map(of).sum::<u64>();
-        BTreeMap::from([
+        let mut stats = BTreeMap::from([
             ("spans", counts.spans),
             ("duplicates", counts.duplicates),
             ("invalid_ids", counts.invalid_ids),
@@ -304,7 +333,15 @@ impl Engine {
             ("waiting", self.waiting()),
             ("waiting_events", self.waiting_events()),
             ("buffered", buffered as u64),
-        ])
+        ]);
+        stats.extend(self.metrics.usage.iter().flat_map(Account::stats));
+        stats
+    }
+
+    /// Model requests whose cost nobody told and the price list does not have, by model.
+    pub fn missing_prices(&self) -> BTreeMap<String, u64> {
+        let usage = self.metrics.usage.as_ref();
+        usage.map_or_else(BTreeMap::new, |usage| usage.missing_prices().clone())
     }
 }
 

@@ -63,6 +63,9 @@ impl Tables {
             _ => (&self.spans, self.others),
         };
         let errors = if decided.is_error { self.errors } else { 0 };
+        if let (Some(usage), Some(handle)) = (&mut metrics.usage, decided.claims.usage()) {
+            usage.add(handle, decided.labels, now_ns);
+        }
         let counting = table.counting(sources | errors, decided.labels, decided.claims);
         let item = Counted {
             slots: decided.labels,
@@ -109,7 +112,11 @@ impl Late {
             .iter()
             .map(|key| slots.attribute(key))
             .collect();
-        let is_shown = |slot: &usize| *slot == stage || tables.spans.shows(*slot);
+        let usage = metrics.usage.as_ref();
+        let is_shown = |slot: &usize| {
+            let of_usage = usage.is_some_and(|usage| usage.table.shows(*slot));
+            *slot == stage || of_usage || tables.spans.shows(*slot)
+        };
         let awaited = inherited.iter().copied().filter(is_shown).collect();
         let (model, outcome) = (slots.attribute(&plan.model), slots.attribute(&plan.outcome));
         let stage_run = slots.attribute(&plan.stage_run);
@@ -168,7 +175,7 @@ impl Late {
         is_new
     }
 
-    /// Takes a log record in, below the span with the ids; one that is known already is left out.
+    /// Takes a log record in, below the span with the ids; false where it is known already.
     pub fn add_event(
         &mut self,
         ids: (u128, u64),
@@ -177,7 +184,7 @@ impl Late {
         claims: &[Claim],
         now_ns: u64,
         counts: &mut Counts,
-    ) {
+    ) -> bool {
         let (trace_id, span_id) = ids;
         let record = Record {
             span_id: event.content_number(),
@@ -193,6 +200,7 @@ impl Late {
         let is_new = self.add(trace_id, record, slots, claims);
         counts.repeated_events += u64::from(!is_new);
         self.waiting_events += u64::from(is_new);
+        is_new
     }
 
     fn add(&mut self, trace_id: u128, record: Record, slots: &[Symbol], claims: &[Claim]) -> bool {

@@ -8,6 +8,7 @@ use super::plan::MAX_EXEMPLAR_ATTRIBUTES;
 use super::select::{Mask, members};
 use super::series::{Amount, Family, Moment, Observation};
 use super::table::{Derivation, LabelFrom, Table, ValueFrom};
+use super::usage::account::Account;
 
 /// Constants are repeated so often, or who shows them would think that they are gone.
 const CONSTANTS_EVERY_NS: u64 = 60_000_000_000;
@@ -26,6 +27,8 @@ pub struct Metrics {
     pub series_expiration_ns: u64,
     /// When constants are to be given next.
     pub constants_due_ns: u64,
+    /// Tokens and cost, which are counted apart.
+    pub usage: Option<Account>,
 }
 
 /// An item whose time has come, as its derivations see it.
@@ -65,7 +68,7 @@ impl Counted<'_> {
                 let number = self.claims.number_at(place)?;
                 Some(Amount::Number(number * scale))
             }
-            ValueFrom::Given => None,
+            ValueFrom::Given | ValueFrom::Tokens | ValueFrom::Cost => None,
         }
     }
 }
@@ -96,6 +99,14 @@ impl Metrics {
         let labels = derivation.labels.iter().map(|from| item.label(*from));
         let family = &mut self.families[derivation.family];
         family.record(labels, amount, &item.seen, moment, &mut self.interner);
+    }
+
+    /// Counts the usage that is due, or everything.
+    pub fn settle_usage(&mut self, now_ns: u64, everything: bool) {
+        if let Some(mut usage) = self.usage.take() {
+            usage.settle(self, now_ns, everything);
+            self.usage = Some(usage);
+        }
     }
 
     fn moment(&self, now_ns: u64) -> Moment {
@@ -151,9 +162,10 @@ impl Metrics {
 
     /// Lets go of label values that neither a series nor `others` refers to, if there are many.
     pub fn forget_texts(&mut self, others: impl Iterator<Item = Symbol>) {
-        let families = &mut self.families;
+        let (families, usage) = (&mut self.families, &self.usage);
         self.interner.sweep(|live| {
             families.iter_mut().for_each(|family| family.mark(live));
+            usage.iter().flat_map(Account::symbols).for_each(&mut *live);
             others.for_each(live);
         });
     }

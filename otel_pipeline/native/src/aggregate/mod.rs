@@ -95,4 +95,8 @@ impl SpanAggregator {
     fn stats(&self) -> BTreeMap<&'static str, u64> {
         self.lock().stats()
     }
+
+    fn missing_prices(&self) -> BTreeMap<String, u64> {
+        self.lock().missing_prices()
+    }
 }

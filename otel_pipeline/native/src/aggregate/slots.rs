@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::intern::{ABSENT, Interner, Symbol};
-use super::plan::{DerivationPlan, LabelPlan, LabelSource, LateBinding, Plan, SpanField};
+use super::plan::{DerivationPlan, LabelPlan, LabelSource, LateBinding, Plan, Source, SpanField};
 use super::select::Mask;
 
 /// Where the value in a slot comes from.
@@ -19,7 +19,7 @@ pub struct Slots(pub Vec<SlotSource>);
 
 impl Slots {
     /// The slots of a plan: what late binding and late conditions look at, what exemplars carry, and the labels of what
-    /// counts all items.
+    /// counts all items, and of usage.
     pub fn new(plan: &Plan) -> Self {
         let mut slots = Self::default();
         if let Some(late) = &plan.late_binding {
@@ -27,6 +27,10 @@ impl Slots {
         }
         for label in &plan.exemplar_attributes {
             slots.add_label(label);
+        }
+        if let Some(usage) = &plan.usage {
+            slots.attribute(&usage.model);
+            slots.attribute(&usage.token_type);
         }
         for (key, _) in plan.derivations().flat_map(|one| &one.late) {
             slots.attribute(key);
@@ -36,7 +40,7 @@ impl Slots {
             let is_core = metric
                 .derivations
                 .iter()
-                .any(|one| one.source.is_span() && for_all(one));
+                .any(|one| one.source == Source::Usage || (one.source.is_span() && for_all(one)));
             for label in &metric.labels {
                 if is_core || matches!(label.from, LabelSource::Field(_)) {
                     slots.add_label(label);

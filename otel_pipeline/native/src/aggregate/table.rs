@@ -27,8 +27,11 @@ pub struct Derivation {
 pub enum ValueFrom {
     One,
     Duration,
-    /// The data point, or the ledger of usage, tells.
+    /// The data point tells.
     Given,
+    /// The ledger of usage tells.
+    Tokens,
+    Cost,
     Claim(u32),
 }
 
@@ -167,7 +170,9 @@ impl Table {
             value: match &plan.value {
                 Measure::One => ValueFrom::One,
                 Measure::Duration => ValueFrom::Duration,
-                Measure::Point | Measure::Tokens | Measure::Cost => ValueFrom::Given,
+                Measure::Point => ValueFrom::Given,
+                Measure::Tokens => ValueFrom::Tokens,
+                Measure::Cost => ValueFrom::Cost,
                 Measure::Attributes(keys) => ValueFrom::Claim(self.place(at, keys, NUMBERS)),
             },
             scale: plan.scale,

@@ -1,81 +1,294 @@
-//! All that the aggregator needs of usage: items in, priced usage out, once.
+//! All that the aggregator needs of usage: items in, tokens and cost out, once, for the metrics that count them.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 
-use super::Tokens;
 use super::ledger::{Cost, Counted, Ledger, Limits};
 use super::prices::Prices;
-use crate::aggregate::intern::{Interner, Symbol};
-
-/// Usage that is to be counted, now.
-pub struct Priced<'a> {
-    pub labels: &'a [Symbol],
-    /// In the order of `Kind`.
-    pub tokens: &'a Tokens,
-    /// None where nobody told it and the list has no price, or where it is told elsewhere.
-    pub cost_usd: Option<f64>,
-}
+use super::rules::{UsagePlan, UsageRules};
+use super::{KIND_NAMES, Usage};
+use crate::aggregate::claims::{Claim, Claims};
+use crate::aggregate::intern::{ABSENT, Symbol};
+use crate::aggregate::keys::{Keys, Lists};
+use crate::aggregate::metrics::{self, Metrics};
+use crate::aggregate::plan::{Item, LateBinding};
+use crate::aggregate::select::{Candidate, Mask, members};
+use crate::aggregate::series::{Amount, Observation};
+use crate::aggregate::table::{Shared, Table, ValueFrom};
+use crate::otlp::Context;
 
 pub struct Account {
-    pub ledger: Ledger,
+    spans: UsageRules,
+    pub events: UsageRules,
+    pub points: UsageRules,
+    ledger: Ledger,
     prices: Prices,
-    /// Where the model is among the labels.
+    /// The derivations from usage, and which of them count tokens and cost.
+    pub table: Table,
+    of_tokens: Mask,
+    of_cost: Mask,
+    /// The slots that the ledger keeps: those that a label shows, and the model.
+    kept: Vec<usize>,
     model: usize,
+    token_type: usize,
+    kinds: [Symbol; KIND_NAMES.len()],
     missing: BTreeMap<String, u64>,
+    /// Numbers that are none, negative, or beyond all counting.
+    refused: u64,
+    /// Working memory: labels for the ledger, and slots from it.
+    labels: Vec<Symbol>,
+    slots: Vec<Symbol>,
 }
 
 /// So many models without a price are told apart.
 const MAX_MISSING: usize = 100;
 
 impl Account {
-    pub fn new(limits: Limits, prices: Prices, model: usize) -> Self {
-        Self {
-            ledger: Ledger::new(limits),
-            prices,
+    /// `keys` are those of spans, log records and data points. The error says what is wrong with the plan.
+    pub fn new(
+        plan: UsagePlan,
+        late: &LateBinding,
+        table: Table,
+        keys: [&mut Keys; 3],
+        shared: &mut Shared<'_>,
+    ) -> Result<Self, String> {
+        let [span_keys, event_keys, point_keys] = keys;
+        let (spans, others) = plan
+            .rules
+            .into_iter()
+            .partition(|rule| rule.item == Item::Span);
+        let others: Vec<_> = others;
+        let (events, points) = others
+            .into_iter()
+            .partition(|rule| rule.item == Item::Event);
+        let model = shared.slots.attribute(&plan.model);
+        let token_type = shared.slots.attribute(&plan.token_type);
+        let is_kept = |slot: &usize| *slot != token_type && (*slot == model || table.shows(*slot));
+        let counting = |value| {
+            let all = (0..).zip(&table.derivations);
+            let counting = all.filter(|(_, one)| one.value == value);
+            counting.fold(0, |mask: Mask, (at, _)| mask | 1 << at)
+        };
+        Ok(Self {
+            spans: UsageRules::new(Item::Span, spans, span_keys)?,
+            events: UsageRules::new(Item::Event, events, event_keys)?,
+            points: UsageRules::new(Item::Point, points, point_keys)?,
+            ledger: Ledger::new(Limits {
+                decision_wait_ns: late.decision_wait_ns,
+                max_wait_ns: late.max_wait_ns,
+                max_requests: late.max_spans.max(1),
+            }),
+            prices: Prices::new(&plan.prices, |model| shared.interner.intern(model))?,
+            of_tokens: counting(ValueFrom::Tokens),
+            of_cost: counting(ValueFrom::Cost),
+            kept: (0..shared.slots.0.len()).filter(is_kept).collect(),
+            table,
             model,
+            token_type,
+            kinds: KIND_NAMES.map(|kind| shared.interner.intern(kind)),
             missing: BTreeMap::new(),
+            refused: 0,
+            labels: Vec::new(),
+            slots: vec![ABSENT; shared.slots.0.len()],
+        })
+    }
+
+    /// Notes what a span tells, and claims it.
+    #[inline]
+    pub fn announce_span<'a>(
+        &mut self,
+        candidate: &Candidate<'a, '_>,
+        lists: &Lists<'a>,
+        context: &Context<'_>,
+        time_ns: u64,
+        claims: &mut Vec<Claim>,
+        now_ns: u64,
+    ) {
+        if context.new_scope {
+            self.spans.enter(context);
+        }
+        let told = self.spans.read(
+            candidate,
+            lists,
+            context.resource,
+            time_ns,
+            &mut self.refused,
+        );
+        self.announce(told, claims, now_ns);
+    }
+
+    /// Notes what a log record tells, and claims it.
+    pub fn announce_event<'a>(
+        &mut self,
+        candidate: &Candidate<'a, '_>,
+        lists: &Lists<'a>,
+        context: &Context<'_>,
+        time_ns: u64,
+        claims: &mut Vec<Claim>,
+        now_ns: u64,
+    ) {
+        if context.new_scope {
+            self.events.enter(context);
+        }
+        let told = self.events.read(
+            candidate,
+            lists,
+            context.resource,
+            time_ns,
+            &mut self.refused,
+        );
+        self.announce(told, claims, now_ns);
+    }
+
+    fn announce(&mut self, told: Option<Usage>, claims: &mut Vec<Claim>, now_ns: u64) {
+        if let Some(usage) = told {
+            claims.push(Claim::usage(self.ledger.announce(usage, now_ns)));
         }
     }
 
-    /// Hands on what is due, or everything.
-    pub fn settle(
+    /// Forgets what an item claimed that was known already.
+    pub fn withdraw(&mut self, claims: Claims<'_>) {
+        if let Some(handle) = claims.usage() {
+            self.ledger.withdraw(handle);
+        }
+    }
+
+    /// Takes in what an item claimed, now that its labels are known.
+    pub fn add(&mut self, handle: u64, slots: &[Symbol], now_ns: u64) {
+        self.keep(slots);
+        self.ledger.add(handle, &self.labels, now_ns);
+    }
+
+    /// Takes in what a data point tells that adds `value` to its stream.
+    pub fn add_point<'a>(
         &mut self,
-        interner: &Interner,
+        candidate: &Candidate<'a, '_>,
+        lists: &Lists<'a>,
+        context: &Context<'_>,
+        slots: &[Symbol],
+        (time_ns, value): (u64, f64),
         now_ns: u64,
-        everything: bool,
-        mut count: impl FnMut(&Priced<'_>),
     ) {
-        let (prices, missing, model) = (&self.prices, &mut self.missing, self.model);
+        let refused = &mut self.refused;
+        let told =
+            self.points
+                .read_point(candidate, lists, context.resource, time_ns, value, refused);
+        if let Some(usage) = told {
+            self.keep(slots);
+            self.ledger.add_point(&usage, &self.labels, now_ns);
+        }
+    }
+
+    fn keep(&mut self, slots: &[Symbol]) {
+        self.labels.clear();
+        self.labels
+            .extend(self.kept.iter().map(|slot| slots[*slot]));
+    }
+
+    /// More waits than may: call `settle`.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.ledger.is_full()
+    }
+
+    /// Counts what is due, or everything.
+    pub fn settle(&mut self, metrics: &mut Metrics, now_ns: u64, everything: bool) {
+        let (slots, kept, missing) = (&mut self.slots, &self.kept, &mut self.missing);
+        let counter = Counter {
+            table: &self.table,
+            token_type: self.token_type,
+            now_ns,
+        };
         self.ledger.settle(now_ns, everything, |counted| {
-            let model = counted.labels.get(model).copied().unwrap_or_default();
-            let cost_usd = cost_usd(prices, model, counted);
+            for (slot, label) in kept.iter().zip(counted.labels) {
+                slots[*slot] = *label;
+            }
+            let model = slots[self.model];
+            let cost_usd = match counted.cost {
+                Cost::Usd(usd) => Some(usd),
+                Cost::Elsewhere => None,
+                Cost::Untold => cost_by_list(&self.prices, model, counted),
+            };
             let has_tokens = counted.tokens.iter().any(|count| *count > 0.0);
             if cost_usd.is_none() && counted.cost == Cost::Untold && has_tokens {
-                add_missing(missing, interner.text(model));
+                add_missing(missing, metrics.interner.text(model));
             }
-            count(&Priced {
-                labels: counted.labels,
-                tokens: &counted.tokens,
-                cost_usd,
-            });
+            for (kind, count) in self.kinds.iter().zip(counted.tokens) {
+                if count > 0.0 {
+                    counter.count(self.of_tokens, slots, *kind, count, counted, metrics);
+                }
+            }
+            if let Some(usd) = cost_usd {
+                counter.count(self.of_cost, slots, ABSENT, usd, counted, metrics);
+            }
         });
     }
 
-    /// Requests (of data points: sessions, now and then) without a cost, by model.
+    /// Requests whose cost nobody told and the list does not have, by model; of data points: sessions, now and then.
     pub fn missing_prices(&self) -> &BTreeMap<String, u64> {
         &self.missing
     }
+
+    /// Counts since the start, by name.
+    pub fn stats(&self) -> [(&'static str, u64); 5] {
+        let counts = self.ledger.counts;
+        [
+            ("usage_duplicates", counts.duplicates),
+            ("usage_superseded", counts.superseded),
+            ("usage_forgotten", counts.forgotten),
+            ("usage_invalid_numbers", self.refused),
+            ("usage_waiting", self.ledger.waiting()),
+        ]
+    }
+
+    /// All label values that are held.
+    pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.ledger.symbols()
+    }
 }
 
-fn cost_usd(prices: &Prices, model: Symbol, counted: &Counted<'_>) -> Option<f64> {
-    match counted.cost {
-        Cost::Usd(usd) => Some(usd),
-        Cost::Elsewhere => None,
-        Cost::Untold => {
-            prices.cost_usd(model, &counted.tokens, counted.time_ns, counted.is_request)
+/// Gives amounts to the metrics whose derivations take them.
+struct Counter<'c> {
+    table: &'c Table,
+    token_type: usize,
+    now_ns: u64,
+}
+
+impl Counter<'_> {
+    fn count(
+        &self,
+        derivations: Mask,
+        slots: &mut [Symbol],
+        kind: Symbol,
+        amount: f64,
+        counted: &Counted<'_>,
+        metrics: &mut Metrics,
+    ) {
+        slots[self.token_type] = kind;
+        let item = metrics::Counted {
+            slots,
+            claims: Claims::default(),
+            siblings: &[],
+            duration_ns: 0,
+            seen: Observation {
+                trace_id: 0,
+                span_id: 0,
+                time_ns: counted.time_ns,
+                attributes: metrics.exemplar_attributes(slots),
+            },
+        };
+        let counting = self.table.counting(derivations, slots, item.claims);
+        for at in members(counting) {
+            let derivation = &self.table.derivations[at];
+            let amount = Amount::Number(amount * derivation.scale);
+            metrics.give(derivation, &item, amount, self.now_ns);
         }
     }
+}
+
+fn cost_by_list(prices: &Prices, model: Symbol, counted: &Counted<'_>) -> Option<f64> {
+    let (tokens, at_ns) = (&counted.tokens, counted.time_ns);
+    prices.cost_usd(model, tokens, at_ns, counted.is_request)
 }
 
 fn add_missing(missing: &mut BTreeMap<String, u64>, model: &str) {

@@ -173,6 +173,18 @@ impl Ledger {
         }
     }
 
+    /// Forgets what was announced: its item was known already.
+    pub fn withdraw(&mut self, handle: u64) {
+        let Some(id) = self.announced.take(handle).and_then(|usage| usage.request) else {
+            return;
+        };
+        let request = self.requests.entry(id).or_default();
+        request.announced = request.announced.saturating_sub(1);
+        if request.announced == 0 && request.state == State::Announced {
+            self.requests.remove(&id);
+        }
+    }
+
     fn add_request(&mut self, id: u128, usage: &Usage, labels: &[Symbol], now_ns: u64) {
         let request = self.requests.entry(id).or_default();
         request.announced = request.announced.saturating_sub(1);

@@ -9,10 +9,11 @@ use serde::Deserialize;
 use super::prices::PriceSpec;
 use super::{KIND_NAMES, Kind, Usage, Whose};
 use crate::aggregate::hash::Seeded;
-use crate::aggregate::keys::{Keys, Seen};
+use crate::aggregate::keys::{Keys, Lists, Seen};
 use crate::aggregate::plan::Item;
-use crate::aggregate::select::{Candidate, Selection, SelectorSpec, members};
-use crate::otlp::{AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, scope};
+use crate::aggregate::select::{Candidate, Mask, Selection, SelectorSpec, members};
+use crate::aggregate::text::number;
+use crate::otlp::{AnyValue, Context, RESOURCE_ATTRIBUTES, attributes};
 
 /// The part of a plan that is about usage; `_native.pyi` documents it.
 #[derive(Debug, Deserialize)]
@@ -73,12 +74,10 @@ enum KindSpec {
     },
 }
 
-/// A key by its number among the watched ones, and its text for scope and resource.
-type WatchedKey = (u32, Box<[u8]>);
-
+/// Keys are numbers of watched ones.
 struct Rule {
-    request: Vec<WatchedKey>,
-    session: Vec<WatchedKey>,
+    request: Vec<u32>,
+    session: Vec<u32>,
     tokens: Vec<(Kind, Vec<u32>)>,
     cost_usd: Vec<u32>,
     inside: Vec<(Kind, Kind)>,
@@ -109,17 +108,14 @@ const NOT_THE_SENDER: [&[u8]; 4] = [b"host.", b"os.", b"process.", b"telemetry."
 const MOST: f64 = 9_007_199_254_740_992.0;
 
 impl UsageRules {
-    /// The rules among `specs` that are for items of one kind; `keys` are those of its attributes. The error names the
-    /// rule by its place.
+    /// The rules for items of one kind; `keys` are those of their attributes. The error names the rule by its place.
     pub fn new(item: Item, specs: Vec<RuleSpec>, keys: &mut Keys) -> Result<Self, String> {
         let (mut selection, mut rules) = (Selection::default(), Vec::new());
         for (at, spec) in specs.into_iter().enumerate() {
-            if spec.item == item {
-                let (selector, rule) = Rule::new(spec, keys);
-                let added = selection.add(selector, keys);
-                added.map_err(|problem| format!("usage rule {at}: {problem}"))?;
-                rules.push(rule);
-            }
+            let (selector, rule) = Rule::new(spec, keys);
+            let added = selection.add(selector, keys);
+            added.map_err(|problem| format!("usage rule {at} for {item:?}: {problem}"))?;
+            rules.push(rule);
         }
         Ok(Self {
             item,
@@ -146,12 +142,13 @@ impl UsageRules {
         !self.is_empty() && self.selection.select(candidate) != 0
     }
 
-    /// What a span or log record tells, by the first rule that finds a number in it. Numbers that are none are
-    /// `refused` and counted there.
-    pub fn read(
+    /// What a span or log record tells, by the first rule that finds a number in it; `resource` is that of `context`.
+    /// Numbers that are none are `refused` and counted there.
+    pub fn read<'a>(
         &mut self,
-        candidate: &Candidate<'_, '_>,
-        context: &Context<'_>,
+        candidate: &Candidate<'a, '_>,
+        lists: &Lists<'a>,
+        resource: &[u8],
         time_ns: u64,
         refused: &mut u64,
     ) -> Option<Usage> {
@@ -162,8 +159,8 @@ impl UsageRules {
             let cost_usd = first(candidate.seen, &rule.cost_usd, refused);
             let told = cost_usd.is_some() || tokens.iter().any(Option::is_some);
             told.then(|| Usage {
-                request: identity(&rule.request, candidate.seen, context).map(request_hash),
-                whose: whose(&mut self.sender, rule, candidate.seen, context),
+                request: identity(&rule.request, lists).map(request_hash),
+                whose: whose(&mut self.sender, rule, lists, resource),
                 item: self.item,
                 tokens,
                 cost_usd,
@@ -173,10 +170,11 @@ impl UsageRules {
     }
 
     /// What a data point tells that adds `value` to its stream.
-    pub fn read_point(
+    pub fn read_point<'a>(
         &mut self,
-        candidate: &Candidate<'_, '_>,
-        context: &Context<'_>,
+        candidate: &Candidate<'a, '_>,
+        lists: &Lists<'a>,
+        resource: &[u8],
         time_ns: u64,
         value: f64,
         refused: &mut u64,
@@ -191,7 +189,7 @@ impl UsageRules {
             }
             Some(Usage {
                 request: None,
-                whose: whose(&mut self.sender, rule, candidate.seen, context),
+                whose: whose(&mut self.sender, rule, lists, resource),
                 item: Item::Point,
                 tokens,
                 cost_usd,
@@ -201,7 +199,7 @@ impl UsageRules {
     }
 
     #[inline]
-    fn selected(&self, candidate: &Candidate<'_, '_>) -> Option<u128> {
+    fn selected(&self, candidate: &Candidate<'_, '_>) -> Option<Mask> {
         let selected = self.selection.select(candidate);
         (selected != 0).then_some(selected)
     }
@@ -211,21 +209,15 @@ type MaybeTokens = [Option<f64>; KIND_NAMES.len()];
 
 impl Rule {
     fn new(spec: RuleSpec, keys: &mut Keys) -> (SelectorSpec, Self) {
-        let mut watched = |names: Vec<String>| -> Vec<WatchedKey> {
-            let names = names.into_iter();
-            names
-                .map(|name| (keys.watch(&name), name.into_bytes().into()))
-                .collect()
+        let mut watched = |names: Vec<String>| -> Vec<u32> {
+            names.iter().map(|name| keys.watch(name)).collect()
         };
-        let request = watched(spec.request);
-        let session = watched(spec.session);
-        let mut numbers = |names| watched(names).into_iter().map(|(key, _)| key).collect();
         let tokens = spec.tokens.into_iter();
         let rule = Self {
-            request,
-            session,
-            tokens: tokens.map(|(kind, names)| (kind, numbers(names))).collect(),
-            cost_usd: numbers(spec.cost_usd),
+            request: watched(spec.request),
+            session: watched(spec.session),
+            tokens: tokens.map(|(kind, names)| (kind, watched(names))).collect(),
+            cost_usd: watched(spec.cost_usd),
             inside: spec.inside.into_iter().collect(),
             value: match (spec.value, spec.kind) {
                 (Some(ValueSpec::Cost), _) => Value::Cost,
@@ -279,14 +271,10 @@ impl Rule {
 /// The number under the first key that is there.
 fn first(seen: &Seen<'_>, keys: &[u32], refused: &mut u64) -> Option<f64> {
     let value = keys.iter().find_map(|key| seen.get(*key))?;
-    let number = match value {
-        AnyValue::Empty | AnyValue::Str("") => return None,
-        AnyValue::Int(number) => Some(number as f64),
-        AnyValue::Double(number) => Some(number),
-        AnyValue::Str(text) => text.trim().parse().ok(),
-        _ => None,
-    };
-    let amount = number.filter(|number| is_amount(*number));
+    if matches!(value, AnyValue::Empty | AnyValue::Str("")) {
+        return None;
+    }
+    let amount = number(value).filter(|number| is_amount(*number));
     *refused += u64::from(amount.is_none());
     amount
 }
@@ -304,26 +292,13 @@ fn known_time(time_ns: u64) -> u64 {
 }
 
 /// The first identity under one of `keys`: of the item, else of its scope, else of its resource.
-fn identity<'a>(
-    keys: &[WatchedKey],
-    seen: &Seen<'a>,
-    context: &Context<'a>,
-) -> Option<AnyValue<'a>> {
-    let mut here = keys.iter().filter_map(|(key, _)| seen.get(*key));
-    here.find(is_identity).or_else(|| {
-        let scope = around(keys, context.scope, scope::ATTRIBUTES);
-        scope.or_else(|| around(keys, context.resource, RESOURCE_ATTRIBUTES))
-    })
-}
-
-fn around<'a>(keys: &[WatchedKey], message: &'a [u8], number: u32) -> Option<AnyValue<'a>> {
-    keys.iter().find_map(|(_, name)| {
-        let mut named = attributes(message, number).filter(|(key, _)| *key == &**name);
-        named
-            .next()
-            .map(|(_, value)| AnyValue::parse(value))
-            .filter(is_identity)
-    })
+fn identity<'a>(keys: &[u32], lists: &Lists<'a>) -> Option<AnyValue<'a>> {
+    [&lists.item, &lists.scope, &lists.resource]
+        .iter()
+        .find_map(|seen| {
+            let mut values = keys.iter().filter_map(|key| seen.get(*key));
+            values.find(is_identity)
+        })
 }
 
 fn is_identity(value: &AnyValue<'_>) -> bool {
@@ -334,11 +309,11 @@ fn is_identity(value: &AnyValue<'_>) -> bool {
     }
 }
 
-fn whose(sender: &mut Option<u64>, rule: &Rule, seen: &Seen<'_>, context: &Context<'_>) -> Whose {
-    let session = identity(&rule.session, seen, context);
+fn whose(sender: &mut Option<u64>, rule: &Rule, lists: &Lists<'_>, resource: &[u8]) -> Whose {
+    let session = identity(&rule.session, lists);
     Whose {
         session: session.map(|value| hash("session", value)),
-        sender: *sender.get_or_insert_with(|| sender_hash(context.resource)),
+        sender: *sender.get_or_insert_with(|| sender_hash(resource)),
     }
 }
 
