@@ -1,6 +1,5 @@
 """Tokens and cost of the native aggregator against the plain oracle: any mix of signals, in any order, in any cut."""
 
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -11,69 +10,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from otel_pipeline.pdata import Batch, SpanAggregator, to_proto
+from otel_pipeline.pdata import Batch
 from otel_pipeline.testing import attributes, make_log, make_logs, make_metrics, make_span, make_traces
+from tests.connectors.usage_harness import SECOND, UsageHarness
 from tests.oracle.usage import KINDS, Telling, Totals, count_rounds
 
-SECOND = 1_000_000_000
-WAIT = 30
 PRICES = {"opus": dict(zip(KINDS, (5e-6, 25e-6, 0.5e-6, 6.25e-6, 25e-6), strict=True)), "gpt": {"input": 1e-6}}
-NUMBERS = {"tokens": {kind: [f"tokens.{kind}"] for kind in KINDS}, "cost_usd": ["cost"]}
-IDENTITY = {"request": ["request_id"], "session": ["session.id"]}
-SERIES = [{"name": name, "from": {"attributes": [name]}, "default": "-"} for name in ("model", "kind")]
-PLAN: dict[str, Any] = {
-    "metrics": [
-        {
-            "name": name,
-            "unit": "1",
-            "instrument": "counter",
-            "labels": SERIES[:labels],
-            "derivations": [{"source": "usage", "value": name}],
-        }
-        for name, labels in (("tokens", 2), ("cost", 1))
-    ],
-    "late_binding": {
-        "stage": "stage",
-        "model": "model",
-        "outcome": "outcome",
-        "stage_run": "stage_run",
-        "inherited": ["stage"],
-        "success": "success",
-        "failure": "failure",
-        "decision_wait_ns": WAIT * SECOND,
-        "max_wait_ns": 3600 * SECOND,
-        "max_spans": 1000,
+SESSION = {"session": ["session.id"]}
+POINTS = [
+    {
+        "item": "point",
+        "selector": {"name": {"literal": "token.usage"}},
+        **SESSION,
+        "value": "tokens",
+        "kind": {"attribute": "type", "map": [[kind, kind] for kind in KINDS]},
     },
-    "usage": {
-        "rules": [
-            {"item": "span", "selector": {"name": {"literal": "request"}}, **IDENTITY, **NUMBERS},
-            {"item": "event", "selector": {"name": {"literal": "request"}}, **IDENTITY, **NUMBERS},
-            {
-                "item": "point",
-                "selector": {"name": {"literal": "token.usage"}},
-                "session": ["session.id"],
-                "value": "tokens",
-                "kind": {"attribute": "type", "map": [[kind, kind] for kind in KINDS]},
-            },
-            {
-                "item": "point",
-                "selector": {"name": {"literal": "cost.usage"}},
-                "session": ["session.id"],
-                "value": "cost",
-            },
-        ],
-        "prices": [
-            {
-                "model": model,
-                "from_unix_ns": 0,
-                "per_million": {kind: price * 1e6 for kind, price in prices.items()},
-            }
-            for model, prices in PRICES.items()
-        ],
-        "model": "model",
-        "token_type": "kind",
-    },
-}
+    {"item": "point", "selector": {"name": {"literal": "cost.usage"}}, **SESSION, "value": "cost"},
+]
+REQUESTS = [
+    {
+        "item": item,
+        "selector": {"name": {"literal": "request"}},
+        **SESSION,
+        "request": ["request_id"],
+        "tokens": {kind: [f"tokens.{kind}"] for kind in KINDS},
+        "cost_usd": ["cost"],
+    }
+    for item in ("span", "event")
+]
+LISTED = [
+    {"model": model, "from_unix_ns": 0, "per_million": {kind: price * 1e6 for kind, price in prices.items()}}
+    for model, prices in PRICES.items()
+]
 
 sessions = st.sampled_from(["one", "two", "three"])
 models = st.sampled_from(["opus", "gpt", "other"])
@@ -131,36 +99,22 @@ def batch(told: Telling, number: int) -> Batch:
 
 
 def observed(told: Sequence[Sequence[Telling]], seed: int) -> Totals:
-    aggregator = SpanAggregator(json.dumps(PLAN), 0)
-    totals, now, number, dice = Totals(), 0, 0, random.Random(seed)
+    harness, number, dice = UsageHarness([*REQUESTS, *POINTS], LISTED), 0, random.Random(seed)
     for some in told:
         for telling in dice.sample(some, len(some)):
             number += 1
-            aggregator.update(batch(telling, number), now)
+            harness.send(batch(telling, number))
             if dice.random() < 0.3:
-                take(aggregator.flush(now, number), totals)
-        for _ in range(3):
-            now += WAIT * SECOND
-            take(aggregator.flush(now, number), totals)
-    take(aggregator.flush_all(now, number), totals)
-    stats = aggregator.stats()
-    totals.missing = Counter(aggregator.missing_prices())
-    totals.duplicates, totals.superseded = stats["usage_duplicates"], stats["usage_superseded"]
-    return totals
-
-
-def take(flushed: Batch | None, totals: Totals) -> None:
-    """Counters are cumulative: the last value holds."""
-    if flushed is None:
-        return
-    for metric in to_proto(flushed).resource_metrics[0].scope_metrics[0].metrics:
-        for point in metric.sum.data_points:
-            labels = {pair.key: pair.value.string_value for pair in point.attributes}
-            value = point.as_double or float(point.as_int)
-            if metric.name == "tokens":
-                totals.tokens[labels["model"], labels["kind"]] = round(value)
-            else:
-                totals.cost[labels["model"]] = value  # type: ignore[assignment]
+                harness.wait(0)
+        harness.wait()
+    harness.end()
+    return Totals(
+        tokens=Counter({(model, kind): count for (_, model, kind), count in harness.tokens.items()}),
+        cost=Counter({model: cost for (_, model), cost in harness.cost.items()}),  # type: ignore[arg-type]
+        missing=Counter(harness.missing),
+        duplicates=harness.stat("duplicates"),
+        superseded=harness.stat("superseded"),
+    )
 
 
 @settings(max_examples=300, deadline=None)
