@@ -192,6 +192,14 @@ class SpanAggregator:
     - `late_binding`, optional: {stage, model, outcome, stage_run, noise, inherited: attribute keys; success, failure:
       outcomes of spans that name none, by status; decision_wait_ns, max_wait_ns, max_spans}. Items then wait until what
       depends on the rest of their trace is known. Noise is counted as an error, and by what selects it.
+    - `usage`, optional: how items tell the tokens and the cost of model requests, so that each counts once: {rules,
+      prices, model: the attribute with the model, token_type: the attribute that labels take the kind from}. The policy
+      is told in native/src/aggregate/usage/mod.rs.
+      A rule: {item: span|event|point, selector, request: [keys of the request's id], session: [keys of whose usage it
+      is], tokens: {kind: [keys]}, cost_usd: [keys], inside: {kind: the kind that this sender counts it in}}; for data
+      points {value: tokens|cost, kind: KIND | {attribute, map: [[word, kind], ..]}} instead of tokens and cost_usd.
+      Kinds are input, output, cache_read, cache_creation, reasoning.
+      A price: {model, from_unix_ns, per_million: {kind: USD}, above: {input_tokens, per_million}}.
     """
 
     def __init__(self, plan_json: str, start_unix_ns: int) -> None:
@@ -221,7 +229,14 @@ class SpanAggregator:
         records that something was to be made of), `repeated_events`, `invalid_values` (no numbers, infinite ones, or
         negative ones for what never falls), `claims_left_out` (attributes over 32 of one item), `overflowed`
         (observations of overflow series). Now: `series`, `waiting`, `waiting_events`, `buffered` (items kept, counted
-        or not)."""
+        or not).
+
+        Of usage, since the start: `usage_duplicates` (items that told a counted request again), `usage_superseded`
+        (requests, and data points of one session and label set, whose session is counted from another source),
+        `usage_forgotten` (requests and sessions, to stay below max_spans), `usage_invalid_numbers`. Now:
+        `usage_waiting`."""
+    def missing_prices(self) -> dict[str, int]:
+        """Model requests whose cost nobody told and the price list does not have, by model, since the start."""
 
 # --- prometheus/
 

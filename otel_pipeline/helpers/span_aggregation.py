@@ -20,6 +20,10 @@ _FINDINGS = {
     "decided_early": "decided_early",
     "late_parents": "late_parent",
     "overflowed": "overflow",
+    "usage_duplicates": "duplicate_usage",
+    "usage_superseded": "superseded_usage",
+    "usage_forgotten": "forgotten_usage",
+    "usage_invalid_numbers": "invalid_usage",
 }
 
 
@@ -43,6 +47,12 @@ class SpanAggregation:
             "otel_pipeline_connector_findings",
             description="Items that a connector had to correct, count early or count without labels, by finding.",
             labels=("connector", "finding"),
+        )
+        self._reported_missing: dict[str, int] = {}
+        self._missing_prices = settings.telemetry.counter(
+            "otel_pipeline_connector_missing_prices",
+            description="Model requests whose cost the sender did not tell and the price list does not have.",
+            labels=("connector", "model"),
         )
 
     def update(self, batch: Batch) -> Batch | None:
@@ -74,3 +84,8 @@ class SpanAggregation:
             if stats[name] > self._reported[name]:
                 self._findings.add(stats[name] - self._reported[name], self._settings.id, finding)
         self._reported = stats
+        missing = self._aggregator.missing_prices()
+        for model, requests in missing.items():
+            if requests > self._reported_missing.get(model, 0):
+                self._missing_prices.add(requests - self._reported_missing.get(model, 0), self._settings.id, model)
+        self._reported_missing = missing

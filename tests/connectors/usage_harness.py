@@ -1,17 +1,102 @@
-"""An aggregator that counts nothing but usage, by rules given in a test."""
+"""An aggregator that counts nothing but usage, by rules given in a test; a sender's items; prices."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from otel_pipeline.pdata import Batch, SpanAggregator, to_proto
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-__all__ = ["KINDS", "SECOND", "UsageHarness"]
+from otel_pipeline.pdata import Batch, SpanAggregator, to_proto
+from otel_pipeline.testing import attributes, make_log, make_logs, make_metrics, make_span, make_traces
+
+__all__ = [
+    "COSTS",
+    "CUMULATIVE",
+    "EVENTS",
+    "JANUARY_2026",
+    "KINDS",
+    "OPENAI_LIKE",
+    "POINTS",
+    "RULES",
+    "SECOND",
+    "SPANS",
+    "UsageHarness",
+    "event",
+    "point",
+    "price",
+    "span",
+]
 
 SECOND = 1_000_000_000
 KINDS = ("input", "output", "cache_read", "cache_creation", "reasoning")
 WAIT = 30
 LABELS = ("stage", "model", "kind")
+
+DELTA, CUMULATIVE = 1, 2
+TOLD = {
+    "session": ["session.id"],
+    "request": ["request_id"],
+    "tokens": {"input": ["prompt"], "output": ["out"], "cache_read": ["cached"], "reasoning": ["thought"]},
+    "cost_usd": ["cost"],
+}
+SPANS: dict[str, Any] = {"item": "span", "selector": {"name": {"literal": "llm"}}, **TOLD}
+EVENTS: dict[str, Any] = {"item": "event", "selector": {"name": {"literal": "llm"}}, **TOLD}
+POINTS: dict[str, Any] = {
+    "item": "point",
+    "selector": {"name": {"literal": "tokens"}},
+    "session": ["session.id"],
+    "value": "tokens",
+    "kind": {"attribute": "type", "map": [["input", "input"], ["output", "output"], ["cached", "cache_read"]]},
+}
+COSTS: dict[str, Any] = {
+    "item": "point",
+    "selector": {"name": {"literal": "cost"}},
+    "session": ["session.id"],
+    "value": "cost",
+}
+RULES = [SPANS, EVENTS, POINTS, COSTS]
+OPENAI_LIKE = {"inside": {"cache_read": "input", "reasoning": "output"}}
+JANUARY_2026 = 1_767_225_600 * SECOND
+
+
+def price(model: str = "m", since: int = 0, above: Any = None, **per_million: float) -> dict[str, Any]:
+    """A price from `since` seconds after 2026-01-01."""
+    listed = {"model": model, "from_unix_ns": JANUARY_2026 + since * SECOND, "per_million": per_million}
+    return listed | ({"above": above} if above else {})
+
+
+def span(number: int = 1, *, resource: Mapping[str, Any] | None = None, **told: Any) -> Batch:
+    told = {"model": "m", **told}
+    return make_traces(make_span("llm", trace=number, span=number, **told), resource=resource)
+
+
+def event(*, resource: Mapping[str, Any] | None = None, **told: Any) -> Batch:
+    return make_logs(make_log("llm", **{"model": "m", **told}), resource=resource)
+
+
+def point(
+    value: float,
+    type: str = "input",
+    *,
+    name: str = "tokens",
+    at: int = 1,
+    temporality: int = DELTA,
+    resource: Mapping[str, Any] | None = None,
+    **told: Any,
+) -> Batch:
+    """A data point that covers the second before `at`, or, if cumulative, all since 2026."""
+    metric = Metric(name=name)
+    metric.sum.aggregation_temporality = temporality  # type: ignore[assignment]
+    metric.sum.is_monotonic = True
+    values = {"model": "m", "type": type, **{key.replace("__", "."): value for key, value in told.items()}}
+    start = at - 1 if temporality == DELTA else 0
+    metric.sum.data_points.add(
+        start_time_unix_nano=JANUARY_2026 + start * SECOND,
+        time_unix_nano=JANUARY_2026 + at * SECOND,
+        as_double=value,
+        attributes=attributes(values),
+    )
+    return make_metrics(metric, resource=resource)
 
 
 def plan(rules: Sequence[Mapping[str, Any]], prices: Iterable[Mapping[str, Any]], **late: Any) -> dict[str, Any]:
@@ -33,6 +118,7 @@ def plan(rules: Sequence[Mapping[str, Any]], prices: Iterable[Mapping[str, Any]]
             "model": "model",
             "outcome": "outcome",
             "stage_run": "stage_run",
+            "noise": "noise",
             "inherited": ["stage"],
             "success": "success",
             "failure": "failure",

@@ -4,12 +4,12 @@ Knows no time: what is told in one round arrives before any of it is counted, an
 after all of an earlier one was.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["KINDS", "Totals", "Telling", "count_rounds"]
+__all__ = ["KINDS", "PREFERENCE", "Telling", "Totals", "count_rounds"]
 
 KINDS = ("input", "output", "cache_read", "cache_creation", "reasoning")
 Item = Literal["span", "event", "point"]
@@ -37,7 +37,7 @@ class Telling:
 class Totals:
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By model and kind."""
-    cost: Counter[str] = field(default_factory=Counter)
+    cost: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By model."""
     missing: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0

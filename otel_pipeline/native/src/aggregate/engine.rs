@@ -15,7 +15,7 @@ use super::select::Candidate;
 use super::series::{Family, Observation};
 use super::slots::Slots;
 use super::table::{Faults, Shared, Table};
-use super::usage::account::Account;
+use super::usage::account::{self, Account};
 use crate::otlp::{Context, for_each_item};
 
 pub struct Engine {
@@ -107,7 +107,7 @@ impl Engine {
     /// Takes in the spans of a checked traces request and returns how many of them it left out: known already, or
     /// without valid ids. `now_ns` is of the monotonic clock.
     pub fn update_traces(&mut self, request: &[u8], now_ns: u64) -> u64 {
-        self.forget_texts();
+        self.make_room(now_ns);
         let before = self.counts.duplicates + self.counts.invalid_ids;
         let mut lists = Lists::default();
         for_each_item(request, |context, item| {
@@ -184,7 +184,7 @@ impl Engine {
         if self.tables.events.is_empty() && usage.is_none_or(|usage| usage.events.is_empty()) {
             return 0;
         }
-        self.forget_texts();
+        self.make_room(now_ns);
         let before = self.counts.repeated_events;
         let mut lists = Lists::default();
         for_each_item(request, |context, item| {
@@ -290,8 +290,11 @@ impl Engine {
         self.metrics.take_changed(now_ns, unix_ns)
     }
 
-    /// Lets go of label values that nothing refers to any more.
-    fn forget_texts(&mut self) {
+    /// Counts usage early where too much waits, and lets go of label values that nothing refers to any more.
+    fn make_room(&mut self, now_ns: u64) {
+        if self.metrics.usage.as_ref().is_some_and(Account::is_full) {
+            self.metrics.settle_usage(now_ns, false);
+        }
         if self.metrics.interner.is_full() {
             let waiting = self.late.iter().flat_map(|late| late.traces.symbols());
             self.metrics.forget_texts(waiting);
@@ -334,7 +337,7 @@ impl Engine {
             ("waiting_events", self.waiting_events()),
             ("buffered", buffered as u64),
         ]);
-        stats.extend(self.metrics.usage.iter().flat_map(Account::stats));
+        stats.extend(account::stats(self.metrics.usage.as_ref()));
         stats
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::{Cost, Counted, Ledger, Limits};
+use super::ledger::{Cost, Counted, Counts, Ledger, Limits};
 use super::prices::Prices;
 use super::rules::{UsagePlan, UsageRules};
 use super::{KIND_NAMES, Usage};
@@ -204,13 +204,13 @@ impl Account {
                 slots[*slot] = *label;
             }
             let model = slots[self.model];
+            let is_priced = counted.cost == Cost::Untold && has_tokens(counted);
             let cost_usd = match counted.cost {
                 Cost::Usd(usd) => Some(usd),
-                Cost::Elsewhere => None,
-                Cost::Untold => cost_by_list(&self.prices, model, counted),
+                _ if is_priced => cost_by_list(&self.prices, model, counted),
+                _ => None,
             };
-            let has_tokens = counted.tokens.iter().any(|count| *count > 0.0);
-            if cost_usd.is_none() && counted.cost == Cost::Untold && has_tokens {
+            if is_priced && cost_usd.is_none() {
                 add_missing(missing, metrics.interner.text(model));
             }
             for (kind, count) in self.kinds.iter().zip(counted.tokens) {
@@ -229,22 +229,28 @@ impl Account {
         &self.missing
     }
 
-    /// Counts since the start, by name.
-    pub fn stats(&self) -> [(&'static str, u64); 5] {
-        let counts = self.ledger.counts;
-        [
-            ("usage_duplicates", counts.duplicates),
-            ("usage_superseded", counts.superseded),
-            ("usage_forgotten", counts.forgotten),
-            ("usage_invalid_numbers", self.refused),
-            ("usage_waiting", self.ledger.waiting()),
-        ]
-    }
-
     /// All label values that are held.
     pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
         self.ledger.symbols()
     }
+}
+
+/// Counts since the start, by name; all 0 where no usage is counted.
+pub fn stats(account: Option<&Account>) -> [(&'static str, u64); 5] {
+    let counts = account.map_or_else(Counts::default, |account| account.ledger.counts);
+    [
+        ("usage_duplicates", counts.duplicates),
+        ("usage_superseded", counts.superseded),
+        ("usage_forgotten", counts.forgotten),
+        (
+            "usage_invalid_numbers",
+            account.map_or(0, |account| account.refused),
+        ),
+        (
+            "usage_waiting",
+            account.map_or(0, |account| account.ledger.waiting()),
+        ),
+    ]
 }
 
 /// Gives amounts to the metrics whose derivations take them.
@@ -284,6 +290,10 @@ impl Counter<'_> {
             metrics.give(derivation, &item, amount, self.now_ns);
         }
     }
+}
+
+fn has_tokens(counted: &Counted<'_>) -> bool {
+    counted.tokens.iter().any(|count| *count > 0.0)
 }
 
 fn cost_by_list(prices: &Prices, model: Symbol, counted: &Counted<'_>) -> Option<f64> {
