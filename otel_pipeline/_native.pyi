@@ -162,6 +162,30 @@ def enrich(batch: Batch, plan: SemconvPlan) -> tuple[Batch, EnrichFindings | Non
 def regex_problem(pattern: str) -> str | None:
     """What is wrong with a regular expression of the rules (syntax of Rust's regex crate); None for a good one."""
 
+# --- live_check/
+
+class LiveCheck:
+    """Compares batches of all signals with a registry: findings with the ids, levels and words of Weaver's
+    `registry live-check`, and its statistics. Safe to use from several threads.
+
+    The plan is the JSON of `otel_pipeline.semconv.live_check`. Memory is bounded: attributes, metrics and events that
+    the registry does not have (`max_names` of each), names of signals, services, scopes and units (`max_texts`), and
+    what was found where (`max_findings`). What comes after is counted under the name `_other`.
+    """
+
+    def __init__(
+        self, plan_json: str, *, max_names: int = 2000, max_texts: int = 4000, max_findings: int = 20_000
+    ) -> None:
+        """ValueError says what is wrong with the plan."""
+    def update(self, batch: Batch) -> list[tuple[str, str, int]]:
+        """Takes in a batch; returns id, level and number of its findings."""
+    def report(self) -> str:
+        """Everything since the start, as JSON: `findings` (one for each id, signal and attribute, with `count`, the
+        worst first), `statistics` with Weaver's keys, and `overflow`, findings that are in no entry of `findings`.
+
+        It holds names, types and members of enums; other values never.
+        """
+
 # --- aggregate/
 
 class SpanAggregator:

@@ -13,6 +13,7 @@ pub mod json_read;
 pub mod json_text;
 pub mod json_write;
 pub mod limits;
+pub mod live_check;
 pub mod matcher;
 pub mod otlp;
 pub mod prometheus;
@@ -43,6 +44,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<enrich::EnrichFindings>()?;
     module.add_function(wrap_pyfunction!(enrich::enrich, module)?)?;
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
+    module.add_class::<live_check::LiveCheck>()?;
     module.add_class::<prometheus::Ingested>()?;
     module.add_class::<prometheus::SeriesStore>()?;
     module.add_function(wrap_pyfunction!(prometheus::prometheus_name, module)?)?;

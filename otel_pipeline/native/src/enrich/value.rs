@@ -310,7 +310,7 @@ impl Memo {
 
 /// Short, with few digits (no ids, no counters), of letters, digits and a few signs; a name may also hold spaces,
 /// braces and letters beyond ASCII.
-fn is_low_cardinality(text: &str, kind: LowCardinality) -> bool {
+pub fn is_low_cardinality(text: &str, kind: LowCardinality) -> bool {
     let name = kind == LowCardinality::Name;
     let mut digits = 0;
     let allowed = |byte: u8| match byte {
