@@ -2,12 +2,13 @@
 
 `load()` reads the shipped files and a user's directories into a `Registry`; `semconv/README.md` tells how to write
 them. `compile_plan` makes of it what the enrichment pass runs, `metric_plan` what the aggregator of the derived metrics
-runs.
+runs, `compile_live_check` what telemetry is compared with.
 """
 
 from otel_pipeline.semconv.attributes import Attribute, Member
 from otel_pipeline.semconv.compile import compile_plan
 from otel_pipeline.semconv.derive import late_binding_plan, metric_plan
+from otel_pipeline.semconv.live_check import LiveCheck, compile_live_check
 from otel_pipeline.semconv.load import load, shipped_directory
 from otel_pipeline.semconv.metrics import Derivation, Label, Metric
 from otel_pipeline.semconv.registry import Registry
@@ -17,10 +18,12 @@ __all__ = [
     "Attribute",
     "Derivation",
     "Label",
+    "LiveCheck",
     "Member",
     "Metric",
     "Registry",
     "Rule",
+    "compile_live_check",
     "compile_plan",
     "late_binding_plan",
     "load",

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from otel_pipeline.semconv.signals import Deprecated
+
 __all__ = [
     "Attribute",
     "ContentKind",
@@ -91,6 +93,8 @@ class Member:
     model: ModelFacts | None = None
     stage: StageFacts | None = None
     project: ProjectFacts | None = None
+    number: int | None = None
+    """The value, where it is sent as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class Attribute:
     content: ContentKind | None
     stability: str
     examples: tuple[str, ...]
+    deprecated: Deprecated | None = None
 
 
 _SEPARATORS = str.maketrans(" -./", "____")

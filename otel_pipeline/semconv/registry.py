@@ -7,6 +7,7 @@ from otel_pipeline.semconv.attributes import Attribute, Member
 from otel_pipeline.semconv.conditions import ValueSource
 from otel_pipeline.semconv.metrics import Metric
 from otel_pipeline.semconv.rules import Rule
+from otel_pipeline.semconv.signals import Signal
 
 __all__ = ["Registry"]
 
@@ -21,6 +22,8 @@ class Registry:
     """The derived metrics by name: those that say where their observations come from."""
     rules: tuple[Rule, ...]
     """In the order in which they are tried."""
+    signals: tuple[Signal, ...] = ()
+    """All metrics and events that the files describe, derived or sent."""
 
     def table(self, source: ValueSource) -> dict[str, str | bool | int]:
         """What the texts that `source` finds are translated to; empty where they stay."""

@@ -8,6 +8,7 @@ from otel_pipeline.semconv.registry import Registry
 from otel_pipeline.semconv.resolve_attributes import resolve_attributes
 from otel_pipeline.semconv.resolve_metrics import resolve_metrics
 from otel_pipeline.semconv.resolve_rules import resolve_rules
+from otel_pipeline.semconv.resolve_signals import resolve_signals
 from otel_pipeline.semconv.source import Definition
 
 __all__ = ["resolve"]
@@ -21,4 +22,4 @@ def resolve(definitions: Mapping[str, Mapping[str, Definition]]) -> tuple[Regist
         references.check(entry)
     metrics = resolve_metrics(references, attributes)
     rules = resolve_rules(references, attributes)
-    return Registry(attributes, metrics, rules), references.problems
+    return Registry(attributes, metrics, rules, resolve_signals(references)), references.problems

@@ -17,6 +17,7 @@ from otel_pipeline.semconv.attributes import (
 )
 from otel_pipeline.semconv.notes import AttributeNotes, MemberNotes, TokenPrices
 from otel_pipeline.semconv.references import NOTES, References
+from otel_pipeline.semconv.signals import read_deprecated
 from otel_pipeline.semconv.source import Definition
 
 __all__ = ["MAX_CANONICAL", "resolve_attributes"]
@@ -66,6 +67,7 @@ def _attribute(entry: Definition, references: References) -> Attribute:
         content=notes.content,
         stability=value.stability,
         examples=_texts(value.examples),
+        deprecated=read_deprecated(value.deprecated),
     )
 
 
@@ -101,6 +103,7 @@ def _member(member: files.EnumMember) -> Member:
         model=_model(notes),
         stage=StageFacts(notes.stage.role, notes.stage.expected_duration) if notes.stage else None,
         project=ProjectFacts(**dict(notes.project)) if notes.project else None,
+        number=member.value if type(member.value) is int else None,
     )
 
 
