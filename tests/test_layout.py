@@ -26,7 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("service",),
     ("ui",),
-    ("demo", "semconv_commands"),
+    ("demo", "semconv_live_check"),
+    ("semconv_commands",),
     ("cli",),
     ("__main__",),
 )

@@ -274,10 +274,13 @@ impl Checker {
                 _ => {}
             }
         }
-        let mut candidates = [attribute, name, body].into_iter();
-        let known = candidates.find_map(|text| self.registry.events.get(text.as_bytes()));
+        let registered = |text: &str| {
+            let index = self.registry.events.get(text.as_bytes()).copied();
+            index.filter(|index| self.is_registered(*index))
+        };
+        let known = [attribute, name, body].into_iter().find_map(registered);
         match (known, [name, attribute].iter().find(|one| !one.is_empty())) {
-            (Some(index), _) => Some(*index),
+            (Some(index), _) => Some(index),
             (None, Some(name)) => Some(self.subject(Kind::Event, name.as_bytes())),
             (None, None) => None,
         }
