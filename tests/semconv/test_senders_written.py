@@ -23,7 +23,7 @@ WRITTEN = TESTS / "fixtures" / "written"
 GOLDEN = TESTS / "golden" / "senders"
 REGISTRY = load()
 PLAN = compile_plan(REGISTRY)
-FILES = sorted(path.name.removesuffix(".otlp.json") for path in WRITTEN.glob("*.traces.otlp.json"))
+FILES = sorted(path.name.removesuffix(".otlp.json") for path in WRITTEN.glob("*.otlp.json"))
 
 
 def written(name: str) -> Batch:
