@@ -3,14 +3,17 @@
 processors:
   semconv:
     directories: [./semconv]
+    live_check: {enabled: true, every: 10}
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from otel_pipeline.component import Options, Processor, Settings
+from otel_pipeline.component import Document, Options, Processor, Settings
+from otel_pipeline.helpers.semconv_findings import LiveCheckOptions, LiveFindings, Unresolved, findings_document
 from otel_pipeline.pdata import Batch
 from otel_pipeline.semconv import compile_plan, load
 from otel_pipeline.telemetry import Counter
@@ -27,6 +30,8 @@ class SemconvConfig(Options):
     unknown_senders_limit: Annotated[int, Field(ge=1)] = 100
     """How many senders are told apart in `otelcol_processor_semconv_unresolved_items` and
     `otelcol_processor_semconv_unexpected_types`; all further ones are counted as `_other`."""
+    live_check: LiveCheckOptions = LiveCheckOptions()
+    """Comparing what arrives with the registry."""
 
 
 class Semconv(Processor):
@@ -55,17 +60,29 @@ class Semconv(Processor):
             labels=labels,
         )
 
+        self.missing = Unresolved(self.registry)
+        live = config.live_check
+        self.findings = LiveFindings(self.registry, live, settings) if live.enabled else None
+
     def process(self, batch: Batch) -> Batch | None:
         """The batch with canonical attributes; the same one where nothing was to be added."""
+        if self.findings is not None:
+            self.findings.look(batch)
         return self.plan.enrich(batch)
 
     def flush(self, now_unix_ns: int) -> Batch | None:
         """Shows what the plan has counted since the last call."""
         if (findings := self.plan.take_findings()) is not None:
             self._count(self.unresolved, findings.unresolved)
+            for sender, attribute, items in findings.unresolved:
+                self.missing.add(sender or "unknown_service", attribute, items)
             self._count(self.unexpected, findings.unexpected)
         return None
 
     def _count(self, counter: Counter, found: list[tuple[str, str, int]]) -> None:
         for sender, attribute, count in found:
             counter.add(count, self.settings.id, sender or "unknown_service", attribute)
+
+    def documents(self) -> Sequence[Document]:
+        """What it found out about senders."""
+        return findings_document(self.findings, self.settings.id), self.missing.document()
