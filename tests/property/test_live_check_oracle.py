@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_pipeline.pdata import from_proto
+from otel_pipeline.pdata import from_proto, from_trusted
 from otel_pipeline.semconv import compile_live_check, load
 from otel_pipeline.testing import attributes
 from tests.oracle.live_check import Oracle
@@ -104,3 +104,15 @@ def test_statistics_are_those_of_the_oracle(requests: list[Any]) -> None:
         feed[type(request)](request)
         check.update(from_proto(request))
     assert json.loads(check.report())["statistics"] == oracle.statistics()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["traces", "logs", "metrics"]), st.one_of(traces(), logs(), metrics()), st.data())
+def test_broken_bytes_do_no_harm(signal: str, request: Any, data: st.DataObject) -> None:
+    """Bytes that no check has seen, cut off, altered or of another signal, are counted as far as they can be read."""
+    body = bytearray(request.SerializeToString())
+    for _ in range(data.draw(st.integers(0, 8)) if body else 0):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    check = compile_live_check(REGISTRY)
+    check.update(from_trusted(signal, bytes(body[: data.draw(st.integers(0, len(body)))])))
+    json.loads(check.report())
