@@ -42,6 +42,10 @@ lock: install ## pin the newest allowed versions again
 	$(PY) -m uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header -o requirements.lock pyproject.toml
 	$(PY) -m uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --extra test --extra bench -o requirements-dev.lock pyproject.toml
 
+docs: install ## write what is generated from the semantic-convention files: their reference and constants
+	$(PY) -m otel_pipeline semconv docs
+	$(PY) -m otel_pipeline semconv export --python otel_pipeline/instrument
+
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist $(NATIVE)/target otel_pipeline/_native.abi3.so tests/end_to_end/node/node_modules
 
@@ -54,4 +58,4 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.PHONY: help install demo test lint test-native test-node bench wheel native lock clean system-packages
+.PHONY: help install demo test lint test-native test-node bench wheel native lock docs clean system-packages

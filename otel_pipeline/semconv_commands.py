@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
     )
     live.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default: text)")
     live.add_argument("--fail-on", metavar="LEVEL", choices=_FAIL_ON, default="violation", help=_FAIL_ON_HELP)
+    docs = add_with_directories("docs", _docs, "write the reference of attributes, metrics, rules, stages and models")
+    docs.add_argument(
+        "--file", metavar="FILE", type=Path, help="Markdown file that has it (default: semconv/README.md)"
+    )
+    docs.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file says something else")
+    exported = add_with_directories("export", _export, "print the registry as JSON")
+    python_help = "write constants for Python into this folder instead: attributes.py, metrics.py, values.py"
+    exported.add_argument("--python", metavar="FOLDER", type=Path, help=python_help)
 
 
 def _check(parsed: argparse.Namespace) -> int:
@@ -67,3 +76,33 @@ def _live_check(parsed: argparse.Namespace) -> int:
         format=parsed.format,
         fail_on=parsed.fail_on,
     )
+
+
+def _docs(parsed: argparse.Namespace) -> int:
+    from otel_pipeline.semconv import shipped_directory
+    from otel_pipeline.semconv.load import load_with_definitions
+    from otel_pipeline.semconv.reference import reference, with_reference
+
+    registry, definitions = load_with_definitions(parsed.directory)
+    file = parsed.file or shipped_directory() / "README.md"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    written = with_reference(text, reference(registry, definitions.by_section))
+    if not parsed.check:
+        file.write_text(written, encoding="utf-8")
+    elif written != text:
+        print(f"{file} is not what the files say: run `otel-pipeline semconv docs`", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from otel_pipeline.semconv.export import exported, python_constants
+    from otel_pipeline.semconv.load import load_with_definitions
+
+    registry, definitions = load_with_definitions(parsed.directory)
+    if parsed.python:
+        for name, text in python_constants(registry, definitions.by_section).items():
+            (parsed.python / name).write_text(text, encoding="utf-8")
+    else:
+        print(json.dumps(exported(registry), indent=1, ensure_ascii=False))
+    return 0

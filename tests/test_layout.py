@@ -117,9 +117,9 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
 
 @each_module
 def test_files_and_functions_stay_small(module: str) -> None:
-    """No file is over 800 lines, no function over 80."""
+    """No file is over 800 lines, unless it is generated; no function over 80."""
     text = MODULES[module].read_text(encoding="utf-8")
-    assert text.count("\n") <= MAX_LINES
+    assert text.count("\n") <= MAX_LINES or "\nGenerated from " in text
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, node.name

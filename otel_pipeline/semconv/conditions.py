@@ -31,6 +31,22 @@ class Condition:
     at_least: float | None = None
     below: float | None = None
 
+    def __str__(self) -> str:
+        """In words, for people."""
+        if self.any_of:
+            return " or ".join(map(str, self.any_of))
+        if self.negated:
+            return f"not {self.negated}"
+        if self.present is not None:
+            return "present" if self.present else "absent"
+        limits = (("at least", self.at_least), ("below", self.below))
+        told = [f"{word} {limit:g}" for word, limit in limits if limit is not None]
+        if told:
+            return " and ".join(told)
+        if self.regex is not None:
+            return f"matching {self.regex}"
+        return str(self.literal if self.glob is None else self.glob)
+
 
 @dataclass(frozen=True, slots=True)
 class ValueSource:

@@ -22,7 +22,7 @@ from otel_pipeline.semconv.registry import Registry
 from otel_pipeline.semconv.resolve import resolve
 from otel_pipeline.semconv.source import Definition, Place, Source, read
 
-__all__ = ["Definitions", "load", "read_definitions", "shipped_directory"]
+__all__ = ["Definitions", "load", "load_with_definitions", "read_definitions", "shipped_directory"]
 
 
 def shipped_directory() -> Path:
@@ -59,11 +59,18 @@ class Definitions:
 
 def load(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Registry:
     """The registry of the shipped files with `directories` over them. Raises SemconvError with all problems."""
+    return load_with_definitions(directories, shipped=shipped)[0]
+
+
+def load_with_definitions(
+    directories: Sequence[Path] = (), *, shipped: Path | None = None
+) -> tuple[Registry, Definitions]:
+    """`load`, with the definitions that the registry was made of."""
     definitions = read_definitions(directories, shipped=shipped)
     registry, problems = resolve(definitions.by_section)
     if definitions.problems or problems:
         raise SemconvError([*definitions.problems, *problems])
-    return registry
+    return registry, definitions
 
 
 def read_definitions(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Definitions:

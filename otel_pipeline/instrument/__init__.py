@@ -1,0 +1,1 @@
+"""What runs beside agents; it imports nothing of the gateway."""

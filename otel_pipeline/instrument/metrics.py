@@ -1,0 +1,37 @@
+"""Names of metrics.
+
+Generated from the semantic-convention files by `otel-pipeline semconv export --python`: change those, not this file.
+"""
+
+from typing import Final
+
+SDLC_CHANGE_FAILURES: Final = "sdlc.change.failures"
+"""Deployments that led to a rollback, a hotfix or a failed acceptance."""
+SDLC_CHANGE_LEAD_TIME: Final = "sdlc.change.lead_time"
+"""Time from the first commit of a change until it runs in production."""
+SDLC_DEPLOYMENT_REWORK: Final = "sdlc.deployment.rework"
+"""Unplanned deployments that repair an earlier one."""
+SDLC_OPERATION_DURATION: Final = "sdlc.operation.duration"
+"""Time of one operation inside a delivery stage, such as a model request or a tool call."""
+SDLC_RECOVERY_TIME: Final = "sdlc.recovery.time"
+"""Time from a failed deployment until the service was restored."""
+SDLC_REQUIREMENT_ACTIVE_TIME_RATIO: Final = "sdlc.requirement.active_time_ratio"
+"""Flow efficiency: the time that a requirement was worked on, as a share of its lead time."""
+SDLC_REQUIREMENT_COST_USD: Final = "sdlc.requirement.cost_usd"
+"""Cost of the model requests of a requirement."""
+SDLC_REQUIREMENT_LEAD_TIME: Final = "sdlc.requirement.lead_time"
+"""Time from the first stage of a requirement to its acceptance."""
+SDLC_REQUIREMENT_OLDEST_AGE: Final = "sdlc.requirement.oldest_age"
+"""Age of the oldest requirement in the stage."""
+SDLC_REQUIREMENT_REWORK: Final = "sdlc.requirement.rework"
+"""Times that a requirement entered the stage again after a later one."""
+SDLC_REQUIREMENTS_IN_STAGE: Final = "sdlc.requirements.in_stage"
+"""Requirements that are in the stage."""
+SDLC_STAGE_DURATION: Final = "sdlc.stage.duration"
+"""Wall time of one run of a delivery stage."""
+SDLC_STAGE_ERRORS: Final = "sdlc.stage.errors"
+"""Errors inside a delivery stage, each counted once, where it originates."""
+SDLC_STAGE_RUNS: Final = "sdlc.stage.runs"
+"""Ended runs of a delivery stage."""
+SDLC_STAGE_WAIT: Final = "sdlc.stage.wait"
+"""Time that a requirement waited before the stage began."""
