@@ -220,8 +220,9 @@ class SpanAggregator:
       prices, model: the attribute with the model, token_type: the attribute that labels take the kind from}. The policy
       is told in native/src/aggregate/usage/mod.rs.
       A rule: {item: span|event|point, selector, request: [keys of the request's id], session: [keys of whose usage it
-      is], tokens: {kind: [keys]}, cost_usd: [keys], inside: {kind: the kind that this sender counts it in}}; for data
-      points {value: tokens|cost, kind: KIND | {attribute, map: [[word, kind], ..]}} instead of tokens and cost_usd.
+      is], tokens: {kind: [keys]}, cost_usd: [keys], sum: whether it tells several requests, inside: {kind: the kind
+      that this sender counts it in}}; for data points {value: tokens|cost, kind: KIND | {attribute, map: [[word, kind],
+      ..]}} instead of tokens and cost_usd.
       Kinds are input, output, cache_read, cache_creation, reasoning.
       A price: {model, from_unix_ns, per_million: {kind: USD}, above: {input_tokens, per_million}}.
     """

@@ -167,6 +167,7 @@ def _usage_rule(rule: Rule, usage: Usage) -> dict[str, Any]:
         "tokens": usage.tokens,
         "inside": usage.inside,
         "cost_usd": usage.cost_usd,
+        "sum": usage.sum,
     }
     if usage.kind_attribute is not None:
         plan["kind"] = {"attribute": usage.kind_attribute, "map": list(usage.kinds.items())}

@@ -231,6 +231,9 @@ class UsageNotes(Notes):
     every item is a request."""
     session: Keys = DEFAULT_SESSION
     """Attributes that say whose usage it is."""
+    sum: bool = False
+    """A span or log record that tells several requests together, such as a turn: counted only where its session tells
+    no single ones, and never priced as one long prompt."""
     tokens: dict[TokenKind, Keys] = Field(default={})
     """Attributes with numbers of tokens."""
     inside: dict[TokenKind, TokenKind] = Field(default={})
@@ -252,6 +255,8 @@ class UsageNotes(Notes):
     def _check(self) -> "UsageNotes":
         if not (self.tokens or self.cost_usd or self.value):
             raise ValueError("usage needs tokens, cost_usd or value")
+        if self.sum and self.request:
+            raise ValueError("a sum of several requests has no request of its own")
         if self.value == "tokens" and self.kind is None:
             raise ValueError("value: tokens needs kind: the kind of tokens, or the attribute that tells it")
         return self

@@ -96,6 +96,7 @@ def _usage(notes: UsageNotes) -> Usage:
     return Usage(
         request=notes.request,
         session=notes.session,
+        sum=notes.sum,
         tokens=notes.tokens,
         inside=notes.inside,
         cost_usd=notes.cost_usd,
@@ -144,6 +145,8 @@ def _usage_faults(usage: UsageNotes | None, item: Item | None) -> Iterator[str]:
         yield "a sender has no usage of its own: move it to a span, an event or a metric"
     if (usage.value is not None or usage.kind is not None) and item != "point":
         yield "value and kind are of data points"
+    if usage.sum and item == "point":
+        yield "data points always tell several requests: leave sum out"
     if item == "point" and usage.value is None:
         yield "needs value: tokens or cost"
     for inner, outer in usage.inside.items():

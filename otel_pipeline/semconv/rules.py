@@ -71,6 +71,8 @@ class Usage:
     request: tuple[str, ...]
     """What identifies the request; empty where every item is one."""
     session: tuple[str, ...]
+    sum: bool
+    """Several requests together."""
     tokens: Mapping[TokenKind, tuple[str, ...]]
     inside: Mapping[TokenKind, TokenKind]
     """The sender counts the first kind inside the second."""

@@ -99,6 +99,23 @@ def test_usage_without_an_id_counts_by_itself() -> None:
     assert harness.total("input") == 20
 
 
+TURNS: dict[str, Any] = {**SPANS, "selector": {"name": {"literal": "turn"}}, "request": [], "sum": True}
+ABOVE = {"input_tokens": 200_000, "per_million": {"input": 6}}
+
+
+def test_a_sum_counts_where_no_single_request_is_told() -> None:
+    """A turn beside its requests is superseded; its prompts were not one long prompt."""
+    rules = [*RULES, TURNS]
+    turn = make_traces(make_span("turn", trace=9, span=9, model="m", prompt=300_000, session__id="s"))
+    requests = (event(prompt=100_000, session__id="s") for _ in range(3))
+    for told, superseded in (((turn,), 0), ((turn, *requests), 1)):
+        harness = UsageHarness(rules, [price(input=3, output=15, above=ABOVE)])
+        harness.send(*told)
+        harness.wait()
+        assert (harness.total("input"), harness.stat("superseded")) == (300_000, superseded)
+        assert harness.cost["-", "m"] == pytest.approx(0.9)
+
+
 def test_everything_is_counted_at_the_end() -> None:
     """Nothing waits any longer, and nothing is counted twice."""
     harness = UsageHarness(RULES)

@@ -12,8 +12,8 @@ from typing import Literal
 __all__ = ["KINDS", "PREFERENCE", "Telling", "Totals", "count_rounds"]
 
 KINDS = ("input", "output", "cache_read", "cache_creation", "reasoning")
-Item = Literal["span", "event", "point"]
-PREFERENCE: tuple[Item, ...] = ("span", "event", "point")
+Item = Literal["span", "event", "sum", "point"]
+PREFERENCE: tuple[Item, ...] = ("span", "event", "sum", "point")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Telling:
     """What one item tells, in disjoint kinds."""
 
     item: Item
+    """A sum is a span that tells several requests."""
     session: str
     model: str
     tokens: Mapping[str, int]

@@ -38,6 +38,7 @@ REQUESTS = [
     }
     for item in ("span", "event")
 ]
+SUMS = [{**REQUESTS[0], "selector": {"name": {"literal": "turn"}}, "request": [], "sum": True}]
 LISTED = [
     {"model": model, "from_unix_ns": 0, "per_million": {kind: price * 1e6 for kind, price in prices.items()}}
     for model, prices in PRICES.items()
@@ -51,14 +52,14 @@ costs = st.none() | st.integers(0, 4).map(lambda quarters: quarters / 4)
 
 @st.composite
 def tellings(draw: st.DrawFn) -> Telling:
-    item = draw(st.sampled_from(PREFERENCE[:2]))
+    item = draw(st.sampled_from(PREFERENCE[:3]))
     if item == "point":
         told = st.sampled_from(KINDS).map(lambda kind: (kind, None)) | st.sampled_from([("", 0.25), ("", 2.0)])
         kind, cost = draw(told)
         counts = {kind: draw(st.integers(1, 5000))} if kind else {}
         return Telling("point", draw(sessions), draw(models), counts, cost)
     session = draw(sessions)
-    number = draw(st.none() | st.integers(1, 3))
+    number = draw(st.none() | st.integers(1, 3)) if item != "sum" else None
     request = f"{session}-{number}" if number else None
     second = draw(st.integers(1, 1_000_000))
     return Telling(item, session, draw(models), draw(tokens), draw(costs), request, second)
@@ -80,8 +81,9 @@ def batch(told: Telling, number: int) -> Batch:
     if told.cost is not None and told.item != "point":
         item["cost"] = told.cost
     named = {key.replace(".", "__"): value for key, value in item.items()}
-    if told.item == "span":
-        return make_traces(make_span("request", trace=number, span=number, start=told.second, **named))
+    if told.item in ("span", "sum"):
+        name = "request" if told.item == "span" else "turn"
+        return make_traces(make_span(name, trace=number, span=number, start=told.second, **named))
     if told.item == "event":
         return make_logs(make_log("request", start=told.second, **named))
     metric = Metric(name="cost.usage" if told.cost is not None else "token.usage")
@@ -99,7 +101,7 @@ def batch(told: Telling, number: int) -> Batch:
 
 
 def observed(told: Sequence[Sequence[Telling]], seed: int) -> Totals:
-    harness, number, dice = UsageHarness([*REQUESTS, *POINTS], LISTED), 0, random.Random(seed)
+    harness, number, dice = UsageHarness([*REQUESTS, *SUMS, *POINTS], LISTED), 0, random.Random(seed)
     for some in told:
         for telling in dice.sample(some, len(some)):
             number += 1

@@ -1,10 +1,9 @@
 //! Usage is counted once and priced as the list says; the ledger's policy as a whole is tested from Python.
 
 use _native::aggregate::intern::Symbol;
-use _native::aggregate::plan::Item;
 use _native::aggregate::usage::ledger::{Cost, Ledger, Limits};
 use _native::aggregate::usage::prices::{PriceSpec, Prices};
-use _native::aggregate::usage::{Tokens, Usage, Whose};
+use _native::aggregate::usage::{Telling, Tokens, Usage, Whose};
 
 const SECOND: u64 = 1_000_000_000;
 const LIMITS: Limits = Limits {
@@ -13,7 +12,7 @@ const LIMITS: Limits = Limits {
     max_requests: 100,
 };
 
-fn usage(request: u128, item: Item, input: f64, cost_usd: Option<f64>) -> Usage {
+fn usage(request: u128, item: Telling, input: f64, cost_usd: Option<f64>) -> Usage {
     Usage {
         request: (request != 0).then_some(request),
         whose: Whose {
@@ -43,8 +42,8 @@ fn settled(ledger: &mut Ledger, now_ns: u64) -> Vec<(Vec<Symbol>, f64, Cost)> {
 /// Each number and label of a request comes from the telling that knows it, in every order of arrival.
 #[test]
 fn tellings_of_a_request_are_merged_in_any_order() {
-    let span = (usage(1, Item::Span, 10.0, None), [3, 0]);
-    let event = (usage(1, Item::Event, 11.0, Some(0.5)), [4, 5]);
+    let span = (usage(1, Telling::Span, 10.0, None), [3, 0]);
+    let event = (usage(1, Telling::Event, 11.0, Some(0.5)), [4, 5]);
     for tellings in [[&span, &event], [&event, &span]] {
         let mut ledger = Ledger::new(LIMITS);
         for (usage, labels) in tellings {
@@ -63,8 +62,8 @@ fn tellings_of_a_request_are_merged_in_any_order() {
 #[test]
 fn a_request_waits_for_what_was_announced() {
     let mut ledger = Ledger::new(LIMITS);
-    let span = ledger.announce(usage(1, Item::Span, 10.0, None), 0);
-    tell(&mut ledger, &usage(1, Item::Event, 10.0, None), &[0], 0);
+    let span = ledger.announce(usage(1, Telling::Span, 10.0, None), 0);
+    tell(&mut ledger, &usage(1, Telling::Event, 10.0, None), &[0], 0);
     assert_eq!(settled(&mut ledger, 7200 * SECOND), []);
     ledger.add(span, &[9], 7200 * SECOND);
     let all = settled(&mut ledger, 7230 * SECOND);
@@ -77,7 +76,7 @@ fn the_ledger_is_bounded() {
     let mut ledger = Ledger::new(LIMITS);
     let mut count = 0;
     for id in 1..=1000 {
-        tell(&mut ledger, &usage(id, Item::Event, 1.0, None), &[], 0);
+        tell(&mut ledger, &usage(id, Telling::Event, 1.0, None), &[], 0);
         if ledger.is_full() {
             count += settled(&mut ledger, 0).len();
             assert!(!ledger.is_full());

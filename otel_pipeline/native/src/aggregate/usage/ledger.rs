@@ -4,10 +4,9 @@
 use std::collections::VecDeque;
 
 use super::sessions::{PointCost, Sessions, Sources};
-use super::{KIND_NAMES, Tokens, Usage, Whose};
+use super::{KIND_NAMES, Telling, Tokens, Usage, Whose};
 use crate::aggregate::hash::HashMap;
 use crate::aggregate::intern::{ABSENT, Symbol};
-use crate::aggregate::plan::Item;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -309,7 +308,7 @@ impl Ledger {
                 .map(|told| told.map_or(0.0, |(count, _)| count.max(0.0))),
             cost,
             time_ns: entry.time_ns,
-            is_request: !is_point,
+            is_request: !is_point && !entry.is_sum(),
         });
     }
 
@@ -389,7 +388,11 @@ impl Entry {
     }
 
     fn is_point(&self) -> bool {
-        self.sources == Sources::of(Item::Point, false)
+        self.sources == Sources::of(Telling::Point, false)
+    }
+
+    fn is_sum(&self) -> bool {
+        self.sources == Sources::of(Telling::Sum, false)
     }
 
     /// Another telling of the same request: what is preferred stays, what is missing comes in.

@@ -6,8 +6,9 @@
 //! `decision_wait` after it was first told, and not before every span and log record that told it has its labels; what
 //! tells it in the `max_wait` after that is a duplicate and ignored.
 //!
-//! **One source for a session.** A session may tell its usage by requests, by spans or log records without an id, and by
-//! data points, all at once. Requests known by id go before the rest, spans before log records, data points come last.
+//! **One source for a session.** A session may tell its usage by requests, by spans or log records without an id, by sums
+//! (a span of several requests), and by data points, all at once. Requests known by id go before the rest, spans before
+//! log records, these before sums, data points come last.
 //! The choice is made when the first usage of the session is due, among all that the session has shown until then,
 //! and kept until it was idle for `max_wait`; the other sources are superseded. A session that names no id shares all of
 //! this with the rest of its sender, which is its resource without what only describes the machine and the process.
@@ -32,6 +33,28 @@ pub mod sessions;
 use serde::Deserialize;
 
 use super::plan::Item;
+
+/// What tells usage; the earlier one is preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Telling {
+    Span,
+    Event,
+    /// A span or log record that tells several requests together.
+    Sum,
+    /// A data point; it tells several requests, too.
+    Point,
+}
+
+impl Telling {
+    fn of(item: Item, is_sum: bool) -> Self {
+        match item {
+            Item::Point => Self::Point,
+            _ if is_sum => Self::Sum,
+            Item::Span => Self::Span,
+            Item::Event => Self::Event,
+        }
+    }
+}
 
 /// Kinds of tokens; no token is of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -69,7 +92,7 @@ pub struct Usage {
     /// Hash of the request's id. Data points have none.
     pub request: Option<u128>,
     pub whose: Whose,
-    pub item: Item,
+    pub item: Telling,
     /// None where the item does not tell. Of data points what it adds, which for an outer kind can be negative.
     pub tokens: [Option<f64>; KIND_NAMES.len()],
     pub cost_usd: Option<f64>,

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use serde::Deserialize;
 
 use super::prices::PriceSpec;
-use super::{KIND_NAMES, Kind, Usage, Whose};
+use super::{KIND_NAMES, Kind, Telling, Usage, Whose};
 use crate::aggregate::hash::Seeded;
 use crate::aggregate::keys::{Keys, Lists, Seen};
 use crate::aggregate::plan::Item;
@@ -45,6 +45,9 @@ pub struct RuleSpec {
     tokens: BTreeMap<Kind, Vec<String>>,
     #[serde(default)]
     cost_usd: Vec<String>,
+    /// The item tells several requests together.
+    #[serde(default)]
+    sum: bool,
     /// Kinds that this sender counts inside another.
     #[serde(default)]
     inside: BTreeMap<Kind, Kind>,
@@ -81,6 +84,7 @@ struct Rule {
     tokens: Vec<(Kind, Vec<u32>)>,
     cost_usd: Vec<u32>,
     inside: Vec<(Kind, Kind)>,
+    is_sum: bool,
     value: Value,
 }
 
@@ -161,7 +165,7 @@ impl UsageRules {
             told.then(|| Usage {
                 request: identity(&rule.request, lists).map(request_hash),
                 whose: whose(&mut self.sender, rule, lists, resource),
-                item: self.item,
+                item: Telling::of(self.item, rule.is_sum),
                 tokens,
                 cost_usd,
                 time_ns: known_time(time_ns),
@@ -190,7 +194,7 @@ impl UsageRules {
             Some(Usage {
                 request: None,
                 whose: whose(&mut self.sender, rule, lists, resource),
-                item: Item::Point,
+                item: Telling::Point,
                 tokens,
                 cost_usd,
                 time_ns: known_time(time_ns),
@@ -219,6 +223,7 @@ impl Rule {
             tokens: tokens.map(|(kind, names)| (kind, watched(names))).collect(),
             cost_usd: watched(spec.cost_usd),
             inside: spec.inside.into_iter().collect(),
+            is_sum: spec.sum,
             value: match (spec.value, spec.kind) {
                 (Some(ValueSpec::Cost), _) => Value::Cost,
                 (_, Some(KindSpec::Always(kind))) => Value::Tokens(kind),

@@ -3,11 +3,10 @@
 
 use std::collections::VecDeque;
 
-use super::Whose;
+use super::{Telling, Whose};
 use crate::aggregate::hash::HashMap;
-use crate::aggregate::plan::Item;
 
-/// What tells usage: sets of kinds of items, those with ids of requests and those without.
+/// What tells usage: sets of kinds of tellings, those with ids of requests and those without.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sources {
     identified: u8,
@@ -15,8 +14,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub fn of(item: Item, identified: bool) -> Self {
-        let bit = 1 << item as u8;
+    pub fn of(telling: Telling, identified: bool) -> Self {
+        let bit = 1 << telling as u8;
         match identified {
             true => Self {
                 identified: bit,
