@@ -151,9 +151,10 @@ def cycle_of(node: Node) -> list[Node]:
 
 
 def is_plain(metric: Metric) -> bool:
-    """Whether spans are told apart by nothing but what they are to their stage."""
-    sources = {one.source for one in metric.derivations if one.match.is_empty and not one.late}
-    return len(metric.derivations) == 1 and sources <= {"stage_runs", "spans", "errors"} and bool(sources)
+    """Whether spans are told apart by nothing but what they are to their stage. Log records are not in traces."""
+    of_spans = [one for one in metric.derivations if one.source != "events"]
+    sources = {one.source for one in of_spans if one.match.is_empty and not one.late}
+    return len(of_spans) == 1 and sources <= {"stage_runs", "spans", "errors"} and bool(sources)
 
 
 def counts(metric: Metric, node: Node) -> bool:
