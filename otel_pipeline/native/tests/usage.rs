@@ -1,9 +1,11 @@
 //! Usage is counted once and priced as the list says; the ledger's policy as a whole is tested from Python.
 
+use std::num::NonZeroU64;
+
 use _native::aggregate::intern::Symbol;
 use _native::aggregate::usage::ledger::{Cost, Ledger, Limits};
 use _native::aggregate::usage::prices::{PriceSpec, Prices};
-use _native::aggregate::usage::{Telling, Tokens, Usage, Whose};
+use _native::aggregate::usage::{COST_USD, Kind, Numbers, Telling, Tokens, Usage, Whose};
 
 const SECOND: u64 = 1_000_000_000;
 const LIMITS: Limits = Limits {
@@ -12,22 +14,26 @@ const LIMITS: Limits = Limits {
     max_requests: 100,
 };
 
-fn usage(request: u128, item: Telling, input: f64, cost_usd: Option<f64>) -> Usage {
+fn usage(request: u64, item: Telling, input: f64, cost_usd: Option<f64>) -> Usage {
+    let mut numbers = Numbers::default();
+    numbers.put(Kind::Input as usize, input);
+    if let Some(usd) = cost_usd {
+        numbers.put(COST_USD, usd);
+    }
     Usage {
-        request: (request != 0).then_some(request),
+        request: NonZeroU64::new(request),
         whose: Whose {
-            session: Some(7),
+            session: NonZeroU64::new(7),
             sender: 1,
         },
         item,
-        tokens: [Some(input), None, None, None, None],
-        cost_usd,
+        numbers,
         time_ns: 1,
     }
 }
 
 fn tell(ledger: &mut Ledger, usage: &Usage, labels: &[Symbol], now_ns: u64) {
-    let handle = ledger.announce(usage.clone(), now_ns);
+    let handle = ledger.announce(*usage, now_ns);
     ledger.add(handle, labels, now_ns);
 }
 
@@ -45,7 +51,7 @@ fn tellings_of_a_request_are_merged_in_any_order() {
     let span = (usage(1, Telling::Span, 10.0, None), [3, 0]);
     let event = (usage(1, Telling::Event, 11.0, Some(0.5)), [4, 5]);
     for tellings in [[&span, &event], [&event, &span]] {
-        let mut ledger = Ledger::new(LIMITS);
+        let mut ledger = Ledger::new(LIMITS, 2);
         for (usage, labels) in tellings {
             tell(&mut ledger, usage, labels, 0);
         }
@@ -61,7 +67,7 @@ fn tellings_of_a_request_are_merged_in_any_order() {
 /// A request waits for a span that is known to tell it, and is known for as long as that span is.
 #[test]
 fn a_request_waits_for_what_was_announced() {
-    let mut ledger = Ledger::new(LIMITS);
+    let mut ledger = Ledger::new(LIMITS, 1);
     let span = ledger.announce(usage(1, Telling::Span, 10.0, None), 0);
     tell(&mut ledger, &usage(1, Telling::Event, 10.0, None), &[0], 0);
     assert_eq!(settled(&mut ledger, 7200 * SECOND), []);
@@ -73,7 +79,7 @@ fn a_request_waits_for_what_was_announced() {
 /// Over the maximum the oldest are counted early and forgotten first; nothing is lost.
 #[test]
 fn the_ledger_is_bounded() {
-    let mut ledger = Ledger::new(LIMITS);
+    let mut ledger = Ledger::new(LIMITS, 0);
     let mut count = 0;
     for id in 1..=1000 {
         tell(&mut ledger, &usage(id, Telling::Event, 1.0, None), &[], 0);

@@ -69,19 +69,21 @@ impl Account {
             let counting = all.filter(|(_, one)| one.value == value);
             counting.fold(0, |mask: Mask, (at, _)| mask | 1 << at)
         };
+        let limits = Limits {
+            decision_wait_ns: late.decision_wait_ns,
+            max_wait_ns: late.max_wait_ns,
+            max_requests: late.max_spans.max(1),
+        };
+        let kept: Vec<_> = (0..shared.slots.0.len()).filter(is_kept).collect();
         Ok(Self {
             spans: UsageRules::new(Item::Span, spans, span_keys)?,
             events: UsageRules::new(Item::Event, events, event_keys)?,
             points: UsageRules::new(Item::Point, points, point_keys)?,
-            ledger: Ledger::new(Limits {
-                decision_wait_ns: late.decision_wait_ns,
-                max_wait_ns: late.max_wait_ns,
-                max_requests: late.max_spans.max(1),
-            }),
+            ledger: Ledger::new(limits, kept.len()),
             prices: Prices::new(&plan.prices, |model| shared.interner.intern(model))?,
             of_tokens: counting(ValueFrom::Tokens),
             of_cost: counting(ValueFrom::Cost),
-            kept: (0..shared.slots.0.len()).filter(is_kept).collect(),
+            kept,
             table,
             model,
             token_type,

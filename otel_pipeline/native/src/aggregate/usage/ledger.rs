@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 use super::sessions::{PointCost, Sessions, Sources};
-use super::{KIND_NAMES, Telling, Tokens, Usage, Whose};
+use super::{COST_USD, Telling, Tokens, Usage, Whose};
 use crate::aggregate::hash::HashMap;
 use crate::aggregate::intern::{ABSENT, Symbol};
 
@@ -56,23 +57,29 @@ struct Rank(u64);
 
 impl Rank {
     fn of(usage: &Usage) -> Self {
-        let untold = usage.tokens.iter().filter(|count| count.is_none()).count() as u64;
+        let untold = COST_USD as u64 - u64::from(usage.numbers.kinds());
         Self((untold << 2 | usage.item as u64) << 56 | usage.time_ns >> 8)
     }
 }
 
-type Told = Option<(f64, Rank)>;
-
-struct Entry {
-    request: Option<u128>,
-    whose: Whose,
-    whose_rank: Rank,
+/// What is known of one request, or of the data points of one session and label set.
+struct Fact {
+    /// As the first item told it, and then better.
+    usage: Usage,
     sources: Sources,
-    tokens: [Told; KIND_NAMES.len()],
-    cost_usd: Told,
-    labels: Box<[Symbol]>,
-    label_ranks: Box<[Rank]>,
-    time_ns: u64,
+    /// Of each number, and each label, once a second item told of the request.
+    ranks: Option<Box<Ranks>>,
+}
+
+struct Ranks {
+    numbers: [Rank; COST_USD + 1],
+    labels: Vec<Rank>,
+    whose: Rank,
+}
+
+/// A fact whose labels are known, until it is counted.
+struct Entry {
+    handle: u64,
     due_ns: u64,
 }
 
@@ -92,56 +99,37 @@ enum State {
     Settled,
 }
 
-/// Usage that waits for its labels, by handle.
-#[derive(Default)]
-struct Announced {
-    places: Vec<Option<Usage>>,
-    free: Vec<usize>,
-}
-
-impl Announced {
-    fn put(&mut self, usage: Usage) -> u64 {
-        let at = self.free.pop().unwrap_or(self.places.len());
-        match self.places.get_mut(at) {
-            Some(place) => *place = Some(usage),
-            None => self.places.push(Some(usage)),
-        }
-        at as u64
-    }
-
-    fn take(&mut self, handle: u64) -> Option<Usage> {
-        let at = usize::try_from(handle).ok()?;
-        let usage = self.places.get_mut(at)?.take()?;
-        self.free.push(at);
-        Some(usage)
-    }
-}
-
 pub struct Ledger {
     limits: Limits,
-    announced: Announced,
-    requests: HashMap<u128, Request>,
+    facts: Facts,
+    requests: HashMap<NonZeroU64, Request>,
     /// Entries of data points by session and labels.
     groups: HashMap<(u64, Box<[Symbol]>), u64>,
     /// In the order in which they are due.
     waiting: VecDeque<Entry>,
     /// Number of the first entry; they count up.
     first: u64,
+    /// Labels of the entries, one after the other, and how many each has.
+    labels: VecDeque<Symbol>,
+    stride: usize,
     /// When requests were settled, and which.
-    settled: VecDeque<(u64, u128)>,
+    settled: VecDeque<(u64, NonZeroU64)>,
     sessions: Sessions,
     pub counts: Counts,
 }
 
 impl Ledger {
-    pub fn new(limits: Limits) -> Self {
+    /// `stride`: how many labels there are.
+    pub fn new(limits: Limits, stride: usize) -> Self {
         Self {
             limits,
-            announced: Announced::default(),
+            facts: Facts::default(),
             requests: HashMap::default(),
             groups: HashMap::default(),
             waiting: VecDeque::new(),
             first: 0,
+            labels: VecDeque::new(),
+            stride,
             settled: VecDeque::new(),
             sessions: Sessions::default(),
             counts: Counts::default(),
@@ -149,32 +137,19 @@ impl Ledger {
     }
 
     /// Notes what a span or log record tells that arrived, before its labels are known: its session has such a source,
-    /// and its request waits for it. Each handle is to be given to `add`, once.
+    /// and its request waits for it. Each handle is to be given to `add` or `withdraw`, once.
     pub fn announce(&mut self, usage: Usage, now_ns: u64) -> u64 {
-        let sources = Sources::of(usage.item, usage.request.is_some());
-        self.sessions.see(usage.whose, sources, now_ns);
+        let fact = Fact::new(usage);
+        self.sessions.see(usage.whose, fact.sources, now_ns);
         if let Some(id) = usage.request {
             self.requests.entry(id).or_default().announced += 1;
         }
-        self.announced.put(usage)
-    }
-
-    /// Takes in what was announced, now that its labels are known. They are as many at each call, here and below.
-    pub fn add(&mut self, handle: u64, labels: &[Symbol], now_ns: u64) {
-        let Some(usage) = self.announced.take(handle) else {
-            return;
-        };
-        let sources = Sources::of(usage.item, usage.request.is_some());
-        self.sessions.see(usage.whose, sources, now_ns);
-        match usage.request {
-            Some(id) => self.add_request(id, &usage, labels, now_ns),
-            None => _ = self.push(&usage, labels, now_ns),
-        }
+        self.facts.put(fact)
     }
 
     /// Forgets what was announced: its item was known already.
     pub fn withdraw(&mut self, handle: u64) {
-        let Some(id) = self.announced.take(handle).and_then(|usage| usage.request) else {
+        let Some(id) = self.facts.take(handle).and_then(|fact| fact.usage.request) else {
             return;
         };
         let request = self.requests.entry(id).or_default();
@@ -184,19 +159,26 @@ impl Ledger {
         }
     }
 
-    fn add_request(&mut self, id: u128, usage: &Usage, labels: &[Symbol], now_ns: u64) {
+    /// Takes in what was announced, now that its labels are known.
+    pub fn add(&mut self, handle: u64, labels: &[Symbol], now_ns: u64) {
+        let Some(fact) = self.facts.get(handle) else {
+            return;
+        };
+        let Some(id) = fact.usage.request else {
+            self.push(handle, labels, now_ns);
+            return;
+        };
         let request = self.requests.entry(id).or_default();
         request.announced = request.announced.saturating_sub(1);
         match request.state {
-            State::Settled => self.counts.duplicates += 1,
-            State::Waiting(number) => {
-                if let Some(entry) = self.entry(number) {
-                    entry.merge(usage, labels);
-                }
-            }
             State::Announced => {
-                let number = self.push(usage, labels, now_ns);
+                let number = self.push(handle, labels, now_ns);
                 self.requests.entry(id).or_default().state = State::Waiting(number);
+            }
+            State::Waiting(number) => self.merge(number, handle, labels),
+            State::Settled => {
+                self.counts.duplicates += 1;
+                self.facts.take(handle);
             }
         }
     }
@@ -205,39 +187,49 @@ impl Ledger {
     pub fn add_point(&mut self, usage: &Usage, labels: &[Symbol], now_ns: u64) {
         let sources = Sources::of(usage.item, false);
         self.sessions.see(usage.whose, sources, now_ns);
-        let group = (usage.whose.own(), labels.into());
-        match self.groups.get(&group).copied() {
-            Some(number) => {
-                if let Some(entry) = self.entry(number) {
-                    entry.sum(usage);
-                }
-            }
-            None => {
-                let number = self.push(usage, labels, now_ns);
-                self.groups.insert(group, number);
-            }
-        }
-        if usage.cost_usd.is_some() {
+        if usage.numbers.get(COST_USD).is_some() {
             let cost = self.sessions.cost(usage.whose, now_ns);
             if *cost == PointCost::Untold {
                 *cost = PointCost::Told;
             }
         }
+        let group = (usage.whose.own(), labels.into());
+        let known = self.groups.get(&group).and_then(|number| self.at(*number));
+        let known = known.map(|at| self.waiting[at].handle);
+        match known.and_then(|handle| self.facts.get(handle)) {
+            Some(fact) => fact.sum(usage),
+            None => {
+                let handle = self.facts.put(Fact::new(*usage));
+                let number = self.push(handle, labels, now_ns);
+                self.groups.insert(group, number);
+            }
+        }
     }
 
-    fn push(&mut self, usage: &Usage, labels: &[Symbol], now_ns: u64) -> u64 {
+    /// Puts a fact in line and gives the number of its entry.
+    fn push(&mut self, handle: u64, labels: &[Symbol], now_ns: u64) -> u64 {
         let due_ns = now_ns.saturating_add(self.limits.decision_wait_ns);
-        self.waiting.push_back(Entry::new(usage, labels, due_ns));
-        self.last()
+        let labels = labels.iter().copied().chain(std::iter::repeat(ABSENT));
+        self.labels.extend(labels.take(self.stride));
+        self.waiting.push_back(Entry { handle, due_ns });
+        self.first + self.waiting.len() as u64 - 1
     }
 
-    fn last(&self) -> u64 {
-        self.first + (self.waiting.len() as u64).saturating_sub(1)
+    /// Where the entry of a number stands.
+    fn at(&self, number: u64) -> Option<usize> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        (at < self.waiting.len()).then_some(at)
     }
 
-    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
-        let at = number.checked_sub(self.first)?;
-        self.waiting.get_mut(usize::try_from(at).ok()?)
+    fn merge(&mut self, number: u64, handle: u64, labels: &[Symbol]) {
+        let Some((at, other)) = self.at(number).zip(self.facts.take(handle)) else {
+            return;
+        };
+        if let Some(fact) = self.facts.get(self.waiting[at].handle) {
+            let from = at * self.stride;
+            let own = self.labels.range_mut(from..from + self.stride);
+            fact.merge(&other.usage, own.zip(labels));
+        }
     }
 
     /// More waits than may: call `settle`.
@@ -247,68 +239,75 @@ impl Ledger {
 
     /// Hands on what is due, or everything, in the order in which it came; forgets what is old.
     pub fn settle(&mut self, now_ns: u64, everything: bool, mut count: impl FnMut(&Counted<'_>)) {
+        let mut labels = Vec::with_capacity(self.stride);
         for _ in 0..self.waiting.len() {
             let is_forced = everything || self.is_full();
             let front = self.waiting.front();
-            if !front.is_some_and(|entry| is_forced || entry.due_ns <= now_ns) {
-                break;
-            }
-            let Some(entry) = self.waiting.pop_front() else {
+            let front = front.filter(|entry| is_forced || entry.due_ns <= now_ns);
+            let Some(handle) = front.map(|entry| entry.handle) else {
                 break;
             };
+            self.waiting.pop_front();
             self.first += 1;
-            if !is_forced && self.is_announced(&entry) {
-                self.put_off(entry, now_ns);
+            labels.clear();
+            labels.extend(self.labels.drain(..self.stride));
+            if !is_forced && self.is_announced(handle) {
+                self.put_off(handle, &labels, now_ns);
             } else {
-                self.settle_entry(&entry, now_ns, &mut count);
+                self.settle_fact(handle, &labels, now_ns, &mut count);
             }
         }
         self.forget(now_ns);
     }
 
-    fn is_announced(&self, entry: &Entry) -> bool {
-        let request = entry.request.and_then(|id| self.requests.get(&id));
+    fn is_announced(&mut self, handle: u64) -> bool {
+        let id = self.facts.get(handle).and_then(|fact| fact.usage.request);
+        let request = id.and_then(|id| self.requests.get(&id));
         request.is_some_and(|request| request.announced > 0)
     }
 
-    fn put_off(&mut self, mut entry: Entry, now_ns: u64) {
-        let id = entry.request;
-        entry.due_ns = now_ns.saturating_add(self.limits.decision_wait_ns);
-        self.waiting.push_back(entry);
-        let number = self.last();
+    fn put_off(&mut self, handle: u64, labels: &[Symbol], now_ns: u64) {
+        let number = self.push(handle, labels, now_ns);
+        let id = self.facts.get(handle).and_then(|fact| fact.usage.request);
         if let Some(request) = id.and_then(|id| self.requests.get_mut(&id)) {
             request.state = State::Waiting(number);
         }
     }
 
-    fn settle_entry(&mut self, entry: &Entry, now_ns: u64, count: &mut impl FnMut(&Counted<'_>)) {
-        let is_point = entry.is_point();
-        if let Some(id) = entry.request {
+    fn settle_fact(
+        &mut self,
+        handle: u64,
+        labels: &[Symbol],
+        now_ns: u64,
+        count: &mut impl FnMut(&Counted<'_>),
+    ) {
+        let Some(Fact { usage, sources, .. }) = self.facts.take(handle) else {
+            return;
+        };
+        let is_point = usage.item == Telling::Point;
+        if let Some(id) = usage.request {
             self.requests.entry(id).or_default().state = State::Settled;
             self.settled.push_back((now_ns, id));
         }
         if is_point {
-            let group = (entry.whose.own(), entry.labels.clone());
-            self.groups.remove(&group);
+            self.groups.remove(&(usage.whose.own(), labels.into()));
         }
-        if !self.sessions.choose(entry.whose, entry.sources, now_ns) {
+        if !self.sessions.choose(usage.whose, sources, now_ns) {
             self.counts.superseded += 1;
             return;
         }
-        let told = entry.cost_usd.map(|(usd, _)| usd.max(0.0));
+        let told = usage.numbers.get(COST_USD);
         let cost = match told {
-            _ if is_point => self.cost_of_points(entry.whose, told, now_ns),
+            _ if is_point => self.cost_of_points(usage.whose, told, now_ns),
             Some(usd) => Cost::Usd(usd),
             None => Cost::Untold,
         };
         count(&Counted {
-            labels: &entry.labels,
-            tokens: entry
-                .tokens
-                .map(|told| told.map_or(0.0, |(count, _)| count.max(0.0))),
+            labels,
+            tokens: usage.numbers.tokens(),
             cost,
-            time_ns: entry.time_ns,
-            is_request: !is_point && !entry.is_sum(),
+            time_ns: usage.time_ns,
+            is_request: usage.item < Telling::Sum,
         });
     }
 
@@ -330,14 +329,10 @@ impl Ledger {
     }
 
     fn forget(&mut self, now_ns: u64) {
-        let Limits {
-            decision_wait_ns,
-            max_wait_ns,
-            max_requests,
-        } = self.limits;
-        let before_ns = now_ns.saturating_sub(max_wait_ns);
+        let limits = self.limits;
+        let before_ns = now_ns.saturating_sub(limits.max_wait_ns);
         for _ in 0..self.settled.len() {
-            let is_over = self.settled.len() + self.waiting.len() > max_requests;
+            let is_over = self.settled.len() + self.waiting.len() > limits.max_requests;
             let Some((settled_ns, id)) = self.settled.front().copied() else {
                 break;
             };
@@ -345,16 +340,17 @@ impl Ledger {
                 break;
             }
             self.settled.pop_front();
-            let is_announced = self.requests.get(&id).is_some_and(|one| one.announced > 0);
-            if is_announced && !is_over {
+            let request = self.requests.get(&id);
+            if request.is_some_and(|one| one.announced > 0) && !is_over {
                 self.settled.push_back((now_ns, id));
                 continue;
             }
             self.requests.remove(&id);
             self.counts.forgotten += u64::from(settled_ns >= before_ns);
         }
-        let idle_ns = now_ns.saturating_sub(max_wait_ns.max(decision_wait_ns));
-        self.counts.forgotten += self.sessions.forget(idle_ns, max_requests);
+        // What a session announced as its last may wait for `max_wait`, and then twice for `decision_wait`.
+        let idle_ns = before_ns.saturating_sub(limits.decision_wait_ns.saturating_mul(2));
+        self.counts.forgotten += self.sessions.forget(idle_ns, limits.max_requests);
     }
 
     /// Requests, and data points of one session and label set, that are not counted yet.
@@ -364,82 +360,94 @@ impl Ledger {
 
     /// All label values that are held.
     pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
-        self.waiting
-            .iter()
-            .flat_map(|entry| entry.labels.iter().copied())
+        self.labels.iter().copied()
     }
 }
 
-impl Entry {
-    fn new(usage: &Usage, labels: &[Symbol], due_ns: u64) -> Self {
-        let rank = Rank::of(usage);
+/// All facts by handle.
+#[derive(Default)]
+struct Facts {
+    places: Vec<Option<Fact>>,
+    free: Vec<usize>,
+}
+
+impl Facts {
+    fn put(&mut self, fact: Fact) -> u64 {
+        let at = self.free.pop().unwrap_or(self.places.len());
+        match self.places.get_mut(at) {
+            Some(place) => *place = Some(fact),
+            None => self.places.push(Some(fact)),
+        }
+        at as u64
+    }
+
+    fn get(&mut self, handle: u64) -> Option<&mut Fact> {
+        self.places.get_mut(usize::try_from(handle).ok()?)?.as_mut()
+    }
+
+    fn take(&mut self, handle: u64) -> Option<Fact> {
+        let at = usize::try_from(handle).ok()?;
+        let fact = self.places.get_mut(at)?.take()?;
+        self.free.push(at);
+        Some(fact)
+    }
+}
+
+impl Fact {
+    fn new(usage: Usage) -> Self {
         Self {
-            request: usage.request,
-            whose: usage.whose,
-            whose_rank: rank,
+            usage,
             sources: Sources::of(usage.item, usage.request.is_some()),
-            tokens: usage.tokens.map(|count| count.map(|count| (count, rank))),
-            cost_usd: usage.cost_usd.map(|usd| (usd, rank)),
-            labels: labels.into(),
-            label_ranks: vec![rank; labels.len()].into(),
-            time_ns: usage.time_ns,
-            due_ns,
+            ranks: None,
         }
     }
 
-    fn is_point(&self) -> bool {
-        self.sources == Sources::of(Telling::Point, false)
-    }
-
-    fn is_sum(&self) -> bool {
-        self.sources == Sources::of(Telling::Sum, false)
-    }
-
-    /// Another telling of the same request: what is preferred stays, what is missing comes in.
-    fn merge(&mut self, usage: &Usage, labels: &[Symbol]) {
-        let rank = Rank::of(usage);
-        self.sources.add(Sources::of(usage.item, true));
-        for (told, count) in self.tokens.iter_mut().zip(usage.tokens) {
-            prefer(told, count, rank);
+    /// Another telling of the same request: what is preferred stays, what is missing comes in. `labels` are pairs of the
+    /// known and the other.
+    fn merge<'a>(
+        &mut self,
+        other: &Usage,
+        labels: impl ExactSizeIterator<Item = (&'a mut Symbol, &'a Symbol)>,
+    ) {
+        let (usage, rank) = (&mut self.usage, Rank::of(other));
+        let own_rank = Rank::of(usage);
+        let ranks = self.ranks.get_or_insert_with(|| {
+            Box::new(Ranks {
+                numbers: [own_rank; COST_USD + 1],
+                labels: vec![own_rank; labels.len()],
+                whose: own_rank,
+            })
+        });
+        self.sources
+            .add(Sources::of(other.item, other.request.is_some()));
+        for (place, known) in ranks.numbers.iter_mut().enumerate() {
+            let Some(number) = other.numbers.get(place) else {
+                continue;
+            };
+            let is_better = usage
+                .numbers
+                .get(place)
+                .is_none_or(|told| rank < *known || (rank == *known && number > told));
+            if is_better {
+                usage.numbers.put(place, number);
+                *known = rank;
+            }
         }
-        prefer(&mut self.cost_usd, usage.cost_usd, rank);
-        let known = self.labels.iter_mut().zip(self.label_ranks.iter_mut());
-        for ((label, known), other) in known.zip(labels) {
+        for ((label, other), known) in labels.zip(&mut ranks.labels) {
             if *other != ABSENT && (*label == ABSENT || rank < *known) {
                 (*label, *known) = (*other, rank);
             }
         }
         let preference = |whose: Whose, rank| (whose.session.is_none(), rank);
-        if preference(usage.whose, rank) < preference(self.whose, self.whose_rank) {
-            (self.whose, self.whose_rank) = (usage.whose, rank);
+        if preference(other.whose, rank) < preference(usage.whose, ranks.whose) {
+            (usage.whose, ranks.whose) = (other.whose, rank);
         }
-        self.time_ns = self.time_ns.min(usage.time_ns);
+        usage.time_ns = usage.time_ns.min(other.time_ns);
     }
 
     /// Another data point of the same session and labels.
-    fn sum(&mut self, usage: &Usage) {
-        for (told, count) in self.tokens.iter_mut().zip(usage.tokens) {
-            add(told, count);
-        }
-        add(&mut self.cost_usd, usage.cost_usd);
-        self.time_ns = self.time_ns.min(usage.time_ns);
-    }
-}
-
-/// Takes `number` where it ranks before what is told; of two of one rank the larger.
-fn prefer(told: &mut Told, number: Option<f64>, rank: Rank) {
-    let Some(number) = number else { return };
-    let is_better = told.is_none_or(|(known, known_rank)| {
-        rank < known_rank || (rank == known_rank && number > known)
-    });
-    if is_better {
-        *told = Some((number, rank));
-    }
-}
-
-fn add(told: &mut Told, number: Option<f64>) {
-    if let Some(number) = number {
-        let (sum, rank) = told.unwrap_or((0.0, Rank(0)));
-        *told = Some((sum + number, rank));
+    fn sum(&mut self, other: &Usage) {
+        self.usage.numbers.add(&other.numbers);
+        self.usage.time_ns = self.usage.time_ns.min(other.time_ns);
     }
 }

@@ -30,6 +30,8 @@ pub mod prices;
 pub mod rules;
 pub mod sessions;
 
+use std::num::NonZeroU64;
+
 use serde::Deserialize;
 
 use super::plan::Item;
@@ -79,23 +81,65 @@ pub const KIND_NAMES: [&str; 5] = [
 /// Numbers of tokens in the order of `Kind`.
 pub type Tokens = [f64; KIND_NAMES.len()];
 
+/// The place of the cost among `Numbers`, after the kinds of tokens.
+pub const COST_USD: usize = KIND_NAMES.len();
+
+/// Tokens by kind, and the cost in USD; each may be untold.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub struct Numbers {
+    values: [f64; COST_USD + 1],
+    /// A bit for each that is told.
+    told: u8,
+}
+
+impl Numbers {
+    pub fn get(&self, place: usize) -> Option<f64> {
+        (self.told & 1 << place != 0).then(|| self.values[place])
+    }
+
+    pub fn put(&mut self, place: usize, number: f64) {
+        self.values[place] = number;
+        self.told |= 1 << place;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.told == 0
+    }
+
+    /// How many kinds of tokens are told.
+    fn kinds(&self) -> u32 {
+        (self.told & !(1 << COST_USD)).count_ones()
+    }
+
+    /// Tokens, 0 where they are untold or negative.
+    fn tokens(&self) -> Tokens {
+        std::array::from_fn(|kind| self.values[kind].max(0.0))
+    }
+
+    fn add(&mut self, more: &Self) {
+        for (value, more) in self.values.iter_mut().zip(more.values) {
+            *value += more;
+        }
+        self.told |= more.told;
+    }
+}
+
 /// Whose usage it is, by hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whose {
-    pub session: Option<u64>,
+    pub session: Option<NonZeroU64>,
     pub sender: u64,
 }
 
 /// What one item tells.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
     /// Hash of the request's id. Data points have none.
-    pub request: Option<u128>,
+    pub request: Option<NonZeroU64>,
     pub whose: Whose,
     pub item: Telling,
-    /// None where the item does not tell. Of data points what it adds, which for an outer kind can be negative.
-    pub tokens: [Option<f64>; KIND_NAMES.len()],
-    pub cost_usd: Option<f64>,
+    /// Of data points what they add, which for an outer kind can be negative.
+    pub numbers: Numbers,
     /// Unix time; `u64::MAX` where it is not known.
     pub time_ns: u64,
 }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 
 use serde::Deserialize;
 
 use super::prices::PriceSpec;
-use super::{KIND_NAMES, Kind, Telling, Usage, Whose};
+use super::{COST_USD, Kind, Numbers, Telling, Usage, Whose};
 use crate::aggregate::hash::Seeded;
 use crate::aggregate::keys::{Keys, Lists, Seen};
 use crate::aggregate::plan::Item;
@@ -159,15 +160,12 @@ impl UsageRules {
         let selected = self.selected(candidate)?;
         members(selected).find_map(|at| {
             let rule = &self.rules[at];
-            let tokens = rule.tokens(candidate.seen, refused);
-            let cost_usd = first(candidate.seen, &rule.cost_usd, refused);
-            let told = cost_usd.is_some() || tokens.iter().any(Option::is_some);
-            told.then(|| Usage {
-                request: identity(&rule.request, lists).map(request_hash),
+            let numbers = rule.numbers(candidate.seen, refused);
+            (!numbers.is_empty()).then(|| Usage {
+                request: identity(&rule.request, lists).map(|id| hash("request", id)),
                 whose: whose(&mut self.sender, rule, lists, resource),
                 item: Telling::of(self.item, rule.is_sum),
-                tokens,
-                cost_usd,
+                numbers,
                 time_ns: known_time(time_ns),
             })
         })
@@ -186,7 +184,7 @@ impl UsageRules {
         let selected = self.selected(candidate)?;
         members(selected).find_map(|at| {
             let rule = &self.rules[at];
-            let (tokens, cost_usd) = rule.point(candidate.seen, value)?;
+            let numbers = rule.point(candidate.seen, value)?;
             if !is_amount(value) {
                 *refused += 1;
                 return None;
@@ -195,8 +193,7 @@ impl UsageRules {
                 request: None,
                 whose: whose(&mut self.sender, rule, lists, resource),
                 item: Telling::Point,
-                tokens,
-                cost_usd,
+                numbers,
                 time_ns: known_time(time_ns),
             })
         })
@@ -208,8 +205,6 @@ impl UsageRules {
         (selected != 0).then_some(selected)
     }
 }
-
-type MaybeTokens = [Option<f64>; KIND_NAMES.len()];
 
 impl Rule {
     fn new(spec: RuleSpec, keys: &mut Keys) -> (SelectorSpec, Self) {
@@ -236,26 +231,36 @@ impl Rule {
         (spec.selector, rule)
     }
 
-    fn tokens(&self, seen: &Seen<'_>, refused: &mut u64) -> MaybeTokens {
-        let mut tokens = MaybeTokens::default();
+    /// What a span or log record tells.
+    fn numbers(&self, seen: &Seen<'_>, refused: &mut u64) -> Numbers {
+        let mut numbers = Numbers::default();
         for (kind, keys) in &self.tokens {
-            tokens[*kind as usize] = first(seen, keys, refused);
-        }
-        let told = tokens;
-        for (inner, outer) in &self.inside {
-            let pair = told[*inner as usize].zip(tokens[*outer as usize]);
-            if let Some((inner, whole)) = pair {
-                tokens[*outer as usize] = Some((whole - inner).max(0.0));
+            if let Some(number) = first(seen, keys, refused) {
+                numbers.put(*kind as usize, number);
             }
         }
-        tokens
+        let told = numbers;
+        for (inner, outer) in &self.inside {
+            let pair = told.get(*inner as usize).zip(numbers.get(*outer as usize));
+            if let Some((inner, whole)) = pair {
+                numbers.put(*outer as usize, (whole - inner).max(0.0));
+            }
+        }
+        if let Some(usd) = first(seen, &self.cost_usd, refused) {
+            numbers.put(COST_USD, usd);
+        }
+        numbers
     }
 
-    /// Tokens and cost of a data point; None where it tells neither.
-    fn point(&self, seen: &Seen<'_>, value: f64) -> Option<(MaybeTokens, Option<f64>)> {
+    /// What a data point tells; None where that is neither tokens nor cost.
+    fn point(&self, seen: &Seen<'_>, value: f64) -> Option<Numbers> {
+        let mut numbers = Numbers::default();
         let kind = match &self.value {
             Value::Nothing => return None,
-            Value::Cost => return Some((MaybeTokens::default(), Some(value))),
+            Value::Cost => {
+                numbers.put(COST_USD, value);
+                return Some(numbers);
+            }
             Value::Tokens(kind) => *kind,
             Value::TokensBy(key, map) => {
                 let AnyValue::Str(text) = seen.get(*key)? else {
@@ -264,12 +269,11 @@ impl Rule {
                 map.iter().find(|(name, _)| name == text)?.1
             }
         };
-        let mut tokens = MaybeTokens::default();
         for (_, outer) in self.inside.iter().filter(|(inner, _)| *inner == kind) {
-            tokens[*outer as usize] = Some(-value);
+            numbers.put(*outer as usize, -value);
         }
-        tokens[kind as usize] = Some(value);
-        Some((tokens, None))
+        numbers.put(kind as usize, value);
+        Some(numbers)
     }
 }
 
@@ -322,11 +326,7 @@ fn whose(sender: &mut Option<u64>, rule: &Rule, lists: &Lists<'_>, resource: &[u
     }
 }
 
-fn request_hash(id: AnyValue<'_>) -> u128 {
-    u128::from(hash("request", id)) << 64 | u128::from(hash("again", id))
-}
-
-fn hash(domain: &str, value: AnyValue<'_>) -> u64 {
+fn hash(domain: &str, value: AnyValue<'_>) -> NonZeroU64 {
     let mut hasher = Seeded::default().build_hasher();
     domain.hash(&mut hasher);
     match value {
@@ -334,7 +334,7 @@ fn hash(domain: &str, value: AnyValue<'_>) -> u64 {
         AnyValue::Int(number) => number.to_string().hash(&mut hasher),
         _ => {}
     }
-    hasher.finish()
+    NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN)
 }
 
 /// The same for every order of the attributes.

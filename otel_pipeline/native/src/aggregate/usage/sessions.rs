@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 use super::{Telling, Whose};
 use crate::aggregate::hash::HashMap;
@@ -107,7 +108,7 @@ impl Whose {
 
     /// The entry of this session itself.
     pub fn own(self) -> u64 {
-        self.session.unwrap_or(self.sessionless())
+        self.session.map_or(self.sessionless(), NonZeroU64::get)
     }
 
     /// The entries that its usage is noted in.
@@ -118,7 +119,7 @@ impl Whose {
     /// The entries whose usage may be the same as its own; the choice of the first that has one holds.
     fn minds(self) -> [u64; 2] {
         match self.session {
-            Some(session) => [session, self.sessionless()],
+            Some(session) => [session.get(), self.sessionless()],
             None => [self.anything(); 2],
         }
     }
@@ -133,6 +134,12 @@ impl Sessions {
 
     /// Whether what `sources` tell is to be counted. The first that is decides for the session.
     pub fn choose(&mut self, whose: Whose, sources: Sources, now_ns: u64) -> bool {
+        if let Some(own) = self.known.get_mut(&whose.own())
+            && let Some(choice) = own.choice
+        {
+            own.used_ns = now_ns;
+            return choice.admits(sources, own.seen);
+        }
         let (mut seen, mut choice) = (sources, None);
         for session in whose.minds().iter().filter_map(|key| self.known.get(key)) {
             seen.add(session.seen);
