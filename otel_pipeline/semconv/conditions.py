@@ -58,7 +58,7 @@ class ValueSource:
     resource: tuple[str, ...] = ()
     """The same, of the resource."""
     anywhere: tuple[str, ...] = ()
-    """The same, of the item, else of its scope, else of its resource."""
+    """The same, of the item, else of its scope, else of its resource; the aliases of each are read, too."""
     event: str | None = None
     """`attributes` are those of the last event of this name."""
     name: bool = False

@@ -1,6 +1,7 @@
 """From definitions of entities, spans, events and senders' metrics to `Rule`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv.attributes import Attribute
@@ -33,7 +34,7 @@ def resolve_rules(references: References, attributes: Mapping[str, Attribute]) -
                 continue
             sender = _sender(entry, references)
             if _is_right(entry, notes, item, sender, references, attributes):
-                rule = _rule(name, entry, notes, item, sender)
+                rule = _rule(name, notes, item, sender, attributes)
                 general = sender is None or sender.is_empty
                 found.append((-entry.layer, 1 if general else 0, rule))
     if PROJECT in attributes:
@@ -42,11 +43,25 @@ def resolve_rules(references: References, attributes: Mapping[str, Attribute]) -
     return tuple(rule for _, _, rule in sorted(found, key=lambda one: one[:2]) if rule.set or rule.usage)
 
 
-def _rule(name: str, entry: Definition, notes: RuleNotes, item: Item | None, sender: Selector | None) -> Rule:
+def _rule(
+    name: str, notes: RuleNotes, item: Item | None, sender: Selector | None, attributes: Mapping[str, Attribute]
+) -> Rule:
     match = selector(notes.match, name if item in ("event", "point") else None)
     if item is None:
         match = EVERYTHING
-    return Rule(name, item, sender, match, notes.set, _usage(notes.usage) if notes.usage else None)
+    values = {key: _with_aliases(value, attributes) for key, value in notes.set.items()}
+    return Rule(name, item, sender, match, values, _usage(notes.usage) if notes.usage else None)
+
+
+def _with_aliases(value: ValueSource | Scalar, attributes: Mapping[str, Attribute]) -> ValueSource | Scalar:
+    """A canonical attribute has its value from its aliases already; of others they are read where it is looked for."""
+    if not isinstance(value, ValueSource) or not value.anywhere:
+        return value
+    keys: list[str] = []
+    for key in value.anywhere:
+        attribute = attributes.get(key)
+        keys += (key,) if attribute is None or attribute.canonical else (key, *attribute.aliases)
+    return replace(value, anywhere=tuple(dict.fromkeys(keys)))
 
 
 def _sender(entry: Definition, references: References) -> Selector | None:

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
-from otel_pipeline.semconv import load
+import pytest
+
+from otel_pipeline.errors import SemconvError
+from otel_pipeline.pdata import Batch, enrich, to_proto
+from otel_pipeline.semconv import compile_plan, load
 from otel_pipeline.semconv.conditions import ValueSource
+from otel_pipeline.testing import attributes, make_gauge, make_metrics, make_span, make_traces
 
 HEAD = "file_format: definition/2\n"
 PROJECTS = """
@@ -63,13 +68,70 @@ def test_globs_name_the_project(tmp_path: Path) -> None:
 
 def test_a_wrong_pattern_is_told(tmp_path: Path) -> None:
     """At check time, with its line."""
-    from otel_pipeline.errors import SemconvError
-
-    try:
+    with pytest.raises(SemconvError) as error:
         sources(tmp_path, PROJECTS.replace("SHOP-[0-9]+", "SHOP-("))
-    except SemconvError as error:
-        (problem,) = error.problems
+    (problem,) = error.value.problems
     assert (problem.line, problem.message.split(":")[0]) == (18, "not a regular expression")
+
+
+def found(batch: Batch, folders: list[Path]) -> dict[str, str]:
+    """The canonical attributes that an item, its scope or its resource got."""
+    enriched, _ = enrich(batch, compile_plan(load(folders)))
+    values: dict[str, str] = {}
+    for resource in getattr(to_proto(enriched), "resource_spans", None) or to_proto(enriched).resource_metrics:
+        (scope,) = getattr(resource, "scope_spans", None) or resource.scope_metrics
+        (item,) = getattr(scope, "spans", None) or [metric.gauge.data_points[0] for metric in scope.metrics]
+        for part in (resource.resource, scope.scope, item):
+            values |= {one.key: one.value.string_value for one in part.attributes if one.key.startswith("sdlc.")}
+    return values
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ({"vcs.ref.head.name": "feature/SHOP-7-basket"}, {"sdlc.project.id": "shop", "sdlc.requirement.id": "SHOP-7"}),
+        ({"vcs.repository.url.full": "https://github.com/acme/shop.git"}, {"sdlc.project.id": "shop"}),
+        ({"vcs.repository.url.full": "git@github.com:acme/shop"}, {"sdlc.project.id": "shop"}),
+        ({"service.name": "shop-web"}, {"sdlc.project.id": "shop"}),
+        ({"k8s.namespace.name": "till-staging"}, {"sdlc.project.id": "till"}),
+        ({"vcs.repository.url.full": "https://github.com/acme/shopping"}, {}),
+        ({"service.name": "shop-web", "project": "other"}, {}),
+    ],
+)
+def test_telemetry_of_projects(tmp_path: Path, place: dict[str, str], expected: dict[str, str]) -> None:
+    """Wherever it stands, on the item or the resource, of spans and of data points; what the sender says wins."""
+    (tmp_path / "projects.yaml").write_text(HEAD + PROJECTS)
+    expected = expected | ({"sdlc.project.id": "other"} if "project" in place else {})
+    span = make_span()
+    span.attributes.extend(attributes(place))
+    batches = [make_traces(make_span(), resource=place), make_metrics(make_gauge("g", 1.0, time_ns=1), resource=place)]
+    if "service.name" not in place:
+        batches.append(make_traces(span))
+    for batch in batches:
+        values = found(batch, [tmp_path])
+        assert {key: values[key] for key in expected} == expected
+        assert expected.keys() >= {"sdlc.project.id", "sdlc.requirement.id"} & values.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "requirement"),
+    [
+        ("vcs.ref.head.name", "feature/REQ-1042-basket", "REQ-1042"),
+        ("git.branch", "REQ-1042", "REQ-1042"),
+        ("vcs.ref.head.name", "fix-UTF-8", None),
+        ("vcs.ref.head.name", "release/v2-1", None),
+        ("vcs.change.title", "REQ-1042: add a basket", "REQ-1042"),
+        ("vcs.change.title", "Add a basket [REQ-1042]", "REQ-1042"),
+        ("vcs.change.title", "Read UTF-8 and ISO-8601", None),
+        ("commit.message", "Add a basket\n\nRefs: REQ-1042", "REQ-1042"),
+        ("sdlc.commit.message", "feat: basket, closes REQ-1042", "REQ-1042"),
+        ("sdlc.commit.message", "Use SHA-256", None),
+    ],
+)
+def test_tickets_without_projects(key: str, text: str, requirement: str | None) -> None:
+    """The shipped patterns find a ticket where people put it, and no standard that looks like one."""
+    batch = make_traces(make_span(), resource={key: text})
+    assert found(batch, []).get("sdlc.requirement.id") == requirement
 
 
 def test_members_stand_after_others(tmp_path: Path) -> None:
