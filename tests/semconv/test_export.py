@@ -1,6 +1,7 @@
 """What is written from the semantic-convention files: reference, JSON and constants."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from otel_pipeline import instrument
 from otel_pipeline.cli import main
 from otel_pipeline.instrument import attributes, metrics, values
-from otel_pipeline.semconv import load
+from otel_pipeline.semconv import load, shipped_directory
+from otel_pipeline.semconv.check import check
 from otel_pipeline.semconv.reference import BEGIN, END, with_reference
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "derive"
@@ -17,6 +19,19 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "derive"
 def test_the_reference_is_what_the_files_say() -> None:
     """semconv/README.md tells of the files as they are; `make docs` writes it."""
     assert main(["semconv", "docs", "--check"]) == 0
+
+
+def test_examples_of_the_readme_are_right(tmp_path: Path) -> None:
+    """Every file that semconv/README.md shows can be used as it stands there."""
+    text = (shipped_directory() / "README.md").read_text()
+    found = [
+        block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if not block.startswith("processors:")
+    ]
+    assert len(found) >= 4
+    for block in found:
+        head = "" if block.startswith("file_format") else "file_format: definition/2\n"
+        (tmp_path / "own.yaml").write_text(head + block)
+        assert check([tmp_path])[1] == [], block
 
 
 def test_constants_are_what_the_files_say(tmp_path: Path) -> None:
