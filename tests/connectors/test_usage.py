@@ -116,6 +116,16 @@ def test_a_sum_counts_where_no_single_request_is_told() -> None:
         assert harness.cost["-", "m"] == pytest.approx(0.9)
 
 
+def test_a_key_that_stands_twice_identifies_by_its_text() -> None:
+    """Codex gives `thread.id` as the number of the operating system's thread and as the conversation."""
+    twice = make_span("turn", trace=9, span=9, model="m", prompt=10, session__id=3)
+    twice.attributes.extend(make_span(session__id="s").attributes)
+    harness = UsageHarness([*RULES, TURNS])
+    harness.send(make_traces(twice), event(prompt=10, session__id="s"))
+    harness.wait()
+    assert (harness.total("input"), harness.stat("superseded")) == (10, 1)
+
+
 def test_everything_is_counted_at_the_end() -> None:
     """Nothing waits any longer, and nothing is counted twice."""
     harness = UsageHarness(RULES)

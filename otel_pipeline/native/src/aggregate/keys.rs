@@ -93,8 +93,13 @@ pub struct Seen<'a>(pub Vec<(u32, &'a [u8])>);
 impl<'a> Seen<'a> {
     /// The first value of a watched key.
     pub fn get(&self, watched: u32) -> Option<AnyValue<'a>> {
-        let (_, value) = self.0.iter().find(|(one, _)| *one == watched)?;
-        Some(AnyValue::parse(value))
+        self.all(watched).next()
+    }
+
+    /// All values of a watched key, where a sender repeats it.
+    pub fn all(&self, watched: u32) -> impl Iterator<Item = AnyValue<'a>> {
+        let values = self.0.iter().filter(move |(one, _)| *one == watched);
+        values.map(|(_, value)| AnyValue::parse(value))
     }
 }
 

@@ -300,13 +300,17 @@ fn known_time(time_ns: u64) -> u64 {
     }
 }
 
-/// The first identity under one of `keys`: of the item, else of its scope, else of its resource.
+/// The first identity under one of `keys`: of the item, else of its scope, else of its resource. Where a key stands
+/// twice, the text: Rust's `tracing` gives a span the number of its operating system's thread as `thread.id`, too.
 fn identity<'a>(keys: &[u32], lists: &Lists<'a>) -> Option<AnyValue<'a>> {
     [&lists.item, &lists.scope, &lists.resource]
         .iter()
         .find_map(|seen| {
-            let mut values = keys.iter().filter_map(|key| seen.get(*key));
-            values.find(is_identity)
+            let mut found = keys.iter().filter_map(|key| {
+                let values = seen.all(*key).filter(is_identity);
+                values.min_by_key(|value| !matches!(value, AnyValue::Str(_)))
+            });
+            found.next()
         })
 }
 
