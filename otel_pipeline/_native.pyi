@@ -210,6 +210,11 @@ class SpanAggregator:
       `labels`: label index -> {value: text} | {attributes: [keys]} | {metric: name}, where this source calls them
       otherwise; the last is the value of that metric in the same resource.
       `takes`: the data points counted are not passed on.
+      Of data points a counter adds what their stream grew by. A cumulative stream that cannot have been there before
+      (its start time is after `start_unix_ns`, and after that of any stream that was forgotten) counts from 0, any
+      other from its first point on. An up-down counter is the sum of what its streams said last; a stream that is
+      silent for an hour is taken off. A gauge shows the latest. A histogram takes histograms: a bucket is counted where
+      its upper end belongs.
     - `exemplar_attributes`: up to two labels that exemplars carry.
     - `cardinality_limit`: series of one metric, that with `otel.metric.overflow` included; 0 = no limit.
     - `series_expiration_ns`: series untouched for so long are forgotten; 0 = never.
@@ -252,9 +257,10 @@ class SpanAggregator:
         """Since the start: `spans`, `duplicates`, `invalid_ids`, `invalid_durations` (counted as 0), `decided_early`
         (to stay below max_spans), `late_parents` (stage runs whose child had been counted as one), `events` (log
         records that something was to be made of), `repeated_events`, `invalid_values` (no numbers, infinite ones, or
-        negative ones for what never falls), `claims_left_out` (attributes over 32 of one item), `overflowed`
-        (observations of overflow series). Now: `series`, `waiting`, `waiting_events`, `buffered` (items kept, counted
-        or not).
+        negative ones for what never falls), `claims_left_out` (attributes over 32 of one item), `points` (data points
+        that something was made of), `repeated_points` (not newer than what their stream said), `unsupported_points`
+        (of a kind that the derived metric cannot take in; they are passed on), `overflowed` (observations of overflow
+        series). Now: `series`, `streams`, `waiting`, `waiting_events`, `buffered` (items kept, counted or not).
 
         Of usage, since the start: `usage_duplicates` (items that told a counted request again), `usage_superseded`
         (requests, and data points of one session and label set, whose session is counted from another source),

@@ -17,6 +17,8 @@ _FINDINGS = {
     "invalid_durations": "invalid_duration",
     "invalid_values": "invalid_value",
     "claims_left_out": "too_many_attributes",
+    "repeated_points": "repeated_point",
+    "unsupported_points": "unsupported_point",
     "decided_early": "decided_early",
     "late_parents": "late_parent",
     "overflowed": "overflow",

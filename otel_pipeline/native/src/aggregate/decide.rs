@@ -232,7 +232,7 @@ impl Decider {
         let around = node
             .parent
             .filter(|_| node.continues)
-            .map(|parent| self.nodes[parent]);
+            .map(|parent| &self.nodes[parent]);
         let is_covered = around.is_some_and(|around| around.covers);
         node.is_noise = own[rules.noise] == rules.run;
         node.covers = has_stage && (!node.is_noise || is_covered);
@@ -255,13 +255,13 @@ impl Decider {
     /// Tells parents which children failed, and which were counted as a stage run in their stead; children first.
     fn note_children(&mut self, trace: &Trace) {
         for at in self.order.iter().rev().copied() {
-            let (node, record) = (self.nodes[at], &trace.records[at]);
+            let (node, record) = (&self.nodes[at], &trace.records[at]);
             if let Some(parent) = node.parent {
                 let counted = record.state == State::CountedAsTopmost;
-                self.nodes[parent].child_failed |=
-                    record.failed || node.is_noise && node.child_failed;
-                self.nodes[parent].child_counted |=
-                    node.continues && (counted || node.is_noise && node.child_counted);
+                let counted = node.continues && (counted || node.is_noise && node.child_counted);
+                let failed = record.failed || node.is_noise && node.child_failed;
+                self.nodes[parent].child_failed |= failed;
+                self.nodes[parent].child_counted |= counted;
             }
         }
     }

@@ -11,6 +11,7 @@ use super::keys::{Keys, Lists};
 use super::late::{Counts, Late, Tables};
 use super::metrics::{Counted, Metrics};
 use super::plan::{DerivationPlan, Item, MetricPlan, Plan};
+use super::points::Points;
 use super::select::Candidate;
 use super::series::{Family, Observation};
 use super::slots::Slots;
@@ -25,6 +26,7 @@ pub struct Engine {
     events: Extractor,
     /// The number of `EVENT_NAME` among the watched keys of log records.
     event_name: u32,
+    points: Points,
     late: Option<Late>,
     counts: Counts,
     faults: Faults,
@@ -48,7 +50,8 @@ impl Engine {
         };
         let (spans, mut span_keys) = table(Some(Item::Span))?;
         let (events, mut event_keys) = table(Some(Item::Event))?;
-        let (usage_table, mut point_keys) = table(None)?;
+        let (points, mut point_keys) = table(Some(Item::Point))?;
+        let (usage_table, _) = table(None)?;
         let event_name = event_keys.watch(EVENT_NAME);
         let tables = Tables::new(spans, events);
         let late_plan = plan.late_binding.as_ref();
@@ -63,6 +66,7 @@ impl Engine {
             |keys, interner: &mut Interner| Extractor::new(keys, &slots, late_plan, interner);
         let spans = extractor(span_keys, &mut interner);
         let events = extractor(event_keys, &mut interner);
+        let points = Points::new(points, extractor(point_keys, &mut interner), start_unix_ns);
         let exemplar_slots = plan.exemplar_attributes.iter();
         let exemplar_slots = exemplar_slots.filter_map(|label| slots.of_label(&label.from));
         let exemplar_slots = exemplar_slots.collect();
@@ -97,6 +101,7 @@ impl Engine {
             spans,
             events,
             event_name,
+            points,
             late,
             counts: Counts::default(),
             faults: Faults::default(),
@@ -125,7 +130,7 @@ impl Engine {
         now_ns: u64,
     ) {
         let (interner, table) = (&mut self.metrics.interner, &mut self.tables.spans);
-        enter(&mut self.spans, table, interner, context, lists);
+        table.enter(&mut self.spans, interner, context, lists);
         let head = self.spans.span(interner, lists, item);
         let slots = self.spans.slots();
         let candidate = Candidate {
@@ -202,7 +207,7 @@ impl Engine {
         now_ns: u64,
     ) {
         let (interner, table) = (&mut self.metrics.interner, &mut self.tables.events);
-        enter(&mut self.events, table, interner, context, lists);
+        table.enter(&mut self.events, interner, context, lists);
         let event = Event::read(&mut self.events, interner, lists, self.event_name, item);
         let slots = self.events.slots();
         let candidate = Candidate {
@@ -256,6 +261,14 @@ impl Engine {
         self.metrics.record(table, counting, &item, now_ns);
     }
 
+    /// Takes in the data points of a checked metrics request. Gives the request without those that are not to be passed
+    /// on, and how many these are; None where all are.
+    pub fn update_metrics(&mut self, request: &[u8], now_ns: u64) -> Option<(Vec<u8>, u64)> {
+        self.make_room(now_ns);
+        self.points
+            .update(request, &mut self.metrics, &mut self.faults, now_ns)
+    }
+
     /// Decides what is due and returns the series that changed: a metrics request and its number of data points.
     /// `now_ns` is of the monotonic clock, for waiting; `unix_ns` stands in the points.
     pub fn flush(&mut self, now_ns: u64, unix_ns: u64) -> (Vec<u8>, u64) {
@@ -271,6 +284,7 @@ impl Engine {
                 late.traces.forget_idle(before_ns);
             }
         }
+        self.points.expire(&mut self.metrics, now_ns);
         self.metrics.settle_usage(now_ns, false);
         self.metrics.take_changed(now_ns, unix_ns)
     }
@@ -297,7 +311,8 @@ impl Engine {
         }
         if self.metrics.interner.is_full() {
             let waiting = self.late.iter().flat_map(|late| late.traces.symbols());
-            self.metrics.forget_texts(waiting);
+            let streams = self.points.streams.symbols();
+            self.metrics.forget_texts(waiting.chain(streams));
         }
     }
 
@@ -326,6 +341,9 @@ impl Engine {
             ("late_parents", counts.late_parents),
             ("events", counts.events),
             ("repeated_events", counts.repeated_events),
+            ("points", self.points.counted),
+            ("repeated_points", self.points.repeated),
+            ("unsupported_points", self.points.unsupported),
             (
                 "invalid_values",
                 self.faults.no_number + total(|family| family.refused),
@@ -333,6 +351,7 @@ impl Engine {
             ("claims_left_out", self.faults.left_out),
             ("overflowed", total(|family| family.overflowed)),
             ("series", total(|family| family.series.len() as u64)),
+            ("streams", self.points.streams.len() as u64),
             ("waiting", self.waiting()),
             ("waiting_events", self.waiting_events()),
             ("buffered", buffered as u64),
@@ -362,19 +381,4 @@ fn take_derivations(
         taken.extend(own.into_iter().map(|one| (family, one)));
     }
     taken
-}
-
-/// Makes extractor and selectors ready for an item.
-#[inline]
-fn enter<'a>(
-    extractor: &mut Extractor,
-    table: &mut Table,
-    interner: &mut Interner,
-    context: &Context<'a>,
-    lists: &mut Lists<'a>,
-) {
-    extractor.enter(interner, context, lists);
-    if context.new_scope {
-        table.selection.enter(context);
-    }
 }

@@ -7,6 +7,7 @@ use super::intern::{ABSENT, Interner, Symbol};
 use super::plan::MAX_EXEMPLAR_ATTRIBUTES;
 use super::select::{Mask, members};
 use super::series::{Amount, Family, Moment, Observation};
+use super::streams::Reading;
 use super::table::{Derivation, LabelFrom, Table, ValueFrom};
 use super::usage::account::Account;
 
@@ -52,6 +53,12 @@ impl Counted<'_> {
         }
     }
 
+    /// The values of a derivation's labels.
+    #[inline]
+    pub fn labels<'i>(&'i self, derivation: &'i Derivation) -> impl Iterator<Item = Symbol> + 'i {
+        derivation.labels.iter().map(|from| self.label(*from))
+    }
+
     /// What `derivation` observes; None where the item does not tell.
     #[inline]
     fn amount(&self, derivation: &Derivation, divisor: f64) -> Option<Amount> {
@@ -95,10 +102,37 @@ impl Metrics {
         amount: Amount,
         now_ns: u64,
     ) {
+        let labels = item.labels(derivation);
+        self.give_to(derivation.family, labels, amount, &item.seen, now_ns);
+    }
+
+    /// Records one amount for these label values, before they are given their form.
+    #[inline]
+    pub fn give_to(
+        &mut self,
+        family: usize,
+        labels: impl Iterator<Item = Symbol>,
+        amount: Amount,
+        seen: &Observation,
+        now_ns: u64,
+    ) {
         let moment = self.moment(now_ns);
-        let labels = derivation.labels.iter().map(|from| item.label(*from));
+        self.families[family].record(labels, amount, seen, moment, &mut self.interner);
+    }
+
+    /// Adds a histogram with these upper bounds to that of one derivation.
+    pub fn give_distribution(
+        &mut self,
+        derivation: &Derivation,
+        item: &Counted<'_>,
+        added: &Reading,
+        bounds: &[f64],
+        now_ns: u64,
+    ) {
+        let moment = self.moment(now_ns);
+        let (labels, scale) = (item.labels(derivation), derivation.scale);
         let family = &mut self.families[derivation.family];
-        family.record(labels, amount, &item.seen, moment, &mut self.interner);
+        family.record_distribution(labels, added, bounds, scale, moment, &mut self.interner);
     }
 
     /// Counts the usage that is due, or everything.

@@ -14,9 +14,12 @@ pub mod labels;
 pub mod late;
 pub mod metrics;
 pub mod plan;
+pub mod point;
+pub mod points;
 pub mod select;
 pub mod series;
 pub mod slots;
+pub mod streams;
 pub mod table;
 pub mod text;
 pub mod traces;
@@ -65,12 +68,21 @@ impl SpanAggregator {
         py: Python<'_>,
         batch: Bound<'_, Batch>,
         now_ns: u64,
-    ) -> (u64, Option<Py<Batch>>) {
+    ) -> PyResult<(u64, Option<Py<Batch>>)> {
         let (signal, data) = (batch.get().signal, batch.get().bytes(py));
         match signal {
-            Signal::Traces => (py.detach(|| self.lock().update_traces(data, now_ns)), None),
-            Signal::Logs => (py.detach(|| self.lock().update_logs(data, now_ns)), None),
-            Signal::Metrics => (0, Some(batch.unbind())),
+            Signal::Traces => {
+                let left_out = py.detach(|| self.lock().update_traces(data, now_ns));
+                Ok((left_out, None))
+            }
+            Signal::Logs => {
+                let left_out = py.detach(|| self.lock().update_logs(data, now_ns));
+                Ok((left_out, None))
+            }
+            Signal::Metrics => {
+                let rest = py.detach(|| self.lock().update_metrics(data, now_ns));
+                Ok((0, untaken(py, batch, rest)?))
+            }
         }
     }
 
@@ -99,4 +111,18 @@ impl SpanAggregator {
     fn missing_prices(&self) -> BTreeMap<String, u64> {
         self.lock().missing_prices()
     }
+}
+
+/// What is to be passed on of a batch, of which `rest` is left and so many points are taken.
+fn untaken(
+    py: Python<'_>,
+    batch: Bound<'_, Batch>,
+    rest: Option<(Vec<u8>, u64)>,
+) -> PyResult<Option<Py<Batch>>> {
+    let Some((data, taken)) = rest else {
+        return Ok(Some(batch.unbind()));
+    };
+    let items = batch.get().item_count().saturating_sub(taken);
+    let rest = (items > 0).then(|| Py::new(py, Batch::from_vec(Signal::Metrics, data, items)));
+    rest.transpose()
 }

@@ -112,18 +112,26 @@ impl Selection {
         }
     }
 
+    /// Whether any selector could hold for an item of this name, as far as the name tells.
+    pub fn may_select(&self, name: &[u8]) -> bool {
+        self.always | self.named(name) != 0 || !self.by_key.is_empty()
+    }
+
+    #[inline]
+    fn named(&self, name: &[u8]) -> Mask {
+        if self.by_name.is_empty() {
+            return 0;
+        }
+        let number = self.names.find(name).and_then(|asked| asked.watched);
+        number.map_or(0, |number| self.by_name[number as usize])
+    }
+
     /// The selectors that hold for an item.
     #[inline]
     pub fn select(&self, item: &Candidate<'_, '_>) -> Mask {
-        let mut tried = self.always;
+        let mut tried = self.always | self.named(item.name);
         for (watched, _) in &item.seen.0 {
             tried |= self.by_key.get(*watched as usize).unwrap_or(&0);
-        }
-        if !self.by_name.is_empty()
-            && let Some(name) = self.names.find(item.name)
-        {
-            let name = name.watched.map(|number| self.by_name[number as usize]);
-            tried |= name.unwrap_or(0);
         }
         let held = members(tried & self.open).filter(|at| self.selectors[*at].holds(item));
         held.fold(0, |mask, at| mask | 1 << at)

@@ -5,6 +5,7 @@ use super::hash::HashMap;
 use super::intern::{Interner, Symbol};
 use super::labels::Label;
 use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES, MetricPlan};
+use super::streams::Reading;
 
 /// Where and when an observation was made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -153,6 +154,35 @@ impl Family {
                 order: self.exemplars,
             });
         }
+    }
+
+    /// Adds a whole histogram to the series of these label values: what was in a bucket is counted where the upper end
+    /// of that bucket belongs. `scale` makes its numbers those of the metric's unit.
+    pub fn record_distribution(
+        &mut self,
+        values: impl Iterator<Item = Symbol>,
+        added: &Reading,
+        bounds: &[f64],
+        scale: f64,
+        moment: Moment,
+        interner: &mut Interner,
+    ) {
+        if added.value < 0.0 {
+            self.refused += 1;
+            return;
+        }
+        let Some(at) = self.find(values, moment, interner) else {
+            return;
+        };
+        let uppers = bounds.iter().copied().chain([f64::INFINITY]);
+        for (count, upper) in added.counts.iter().zip(uppers) {
+            let bucket = self.bucket(upper * scale);
+            let series = &mut self.series[at];
+            series.buckets[bucket] = series.buckets[bucket].saturating_add(*count);
+            series.count = series.count.saturating_add(*count);
+        }
+        self.series[at].sum += added.value * scale;
+        self.touch(at, moment);
     }
 
     /// Says that a series is to be flushed.

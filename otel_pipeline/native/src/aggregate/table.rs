@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::claims::{Claim, Claims, MAX_CLAIMS, NUMBERS};
+use super::extract::Extractor;
 use super::intern::{ABSENT, Interner, Symbol};
 use super::keys::{Keys, Lists};
 use super::plan::{DerivationPlan, LabelOverride, LabelSource, Measure, MetricPlan, Source};
 use super::select::{Candidate, Mask, Selection, members};
 use super::slots::{LateTest, Slots};
 use super::text::{number, symbol_of};
-use crate::otlp::AnyValue;
+use crate::otlp::{AnyValue, Context};
 
 /// One way in which a metric gets observations.
 pub struct Derivation {
@@ -234,6 +235,26 @@ impl Table {
             .iter()
             .filter(|(source, _)| sources.contains(source));
         all.fold(0, |mask, (_, more)| mask | more)
+    }
+
+    /// Whether an item of this name could count, as far as the name tells.
+    pub fn may_count(&self, name: &[u8]) -> bool {
+        self.unselected != 0 || self.selection.may_select(name)
+    }
+
+    /// Makes extractor and selectors ready for an item.
+    #[inline]
+    pub fn enter<'a>(
+        &mut self,
+        extractor: &mut Extractor,
+        interner: &mut Interner,
+        context: &Context<'a>,
+        lists: &mut Lists<'a>,
+    ) {
+        extractor.enter(interner, context, lists);
+        if context.new_scope {
+            self.selection.enter(context);
+        }
     }
 
     /// The derivations that select the items they count.

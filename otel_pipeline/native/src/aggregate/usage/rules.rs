@@ -142,6 +142,11 @@ impl UsageRules {
         }
     }
 
+    /// Whether an item of this name could tell usage, as far as the name tells.
+    pub fn may_select(&self, name: &[u8]) -> bool {
+        self.selection.may_select(name)
+    }
+
     /// Whether a data point may tell usage, so that its increase must be known.
     pub fn selects(&self, candidate: &Candidate<'_, '_>) -> bool {
         !self.is_empty() && self.selection.select(candidate) != 0
