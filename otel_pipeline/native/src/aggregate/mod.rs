@@ -22,6 +22,7 @@ pub mod slots;
 pub mod streams;
 pub mod table;
 pub mod text;
+pub mod told;
 pub mod traces;
 pub mod usage;
 

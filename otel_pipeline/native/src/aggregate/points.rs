@@ -6,18 +6,19 @@ use super::extract::Extractor;
 use super::intern::{ABSENT, Symbol};
 use super::keys::Lists;
 use super::metrics::{Counted, Metrics};
-use super::plan::{Instrument, Source};
-use super::point::{Kind, Point, Temporality};
+use super::plan::Source;
+use super::point::{Kind, Point};
 use super::select::{Candidate, Mask, members};
 use super::series::{Amount, Observation};
-use super::streams::{Reading, StreamId, Streams, hash_of};
-use super::table::{Derivation, Faults, Table, ValueFrom};
+use super::streams::Streams;
+use super::table::{Faults, Table};
+use super::told::{Place, Refusal, Refused, Told};
 use crate::otlp::{
-    Context, ITEMS, RESOURCE, RESOURCE_ATTRIBUTES, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, Signal,
-    attributes, child, children, is_data, metric, points, scope,
+    Context, ITEMS, RESOURCE, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, Signal, child, children, is_data,
+    metric, points,
 };
 use crate::rewrite::Edit;
-use crate::rows::{RewriteRows, Row, point_attributes, rewrite_rows};
+use crate::rows::{RewriteRows, Row, rewrite_rows};
 use crate::wire::fields;
 
 /// Streams are looked through for silent ones so often.
@@ -37,24 +38,6 @@ pub struct Points {
     /// Points that came before, and those of a kind that the derived metric cannot take in.
     pub repeated: u64,
     pub unsupported: u64,
-}
-
-/// Where a data point stands.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    context: Context<'a>,
-    name: &'a [u8],
-    kind: Kind,
-}
-
-/// What is known of a data point and may be asked for more than once.
-struct Told<'t> {
-    point: &'t Point,
-    place: &'t Place<'t>,
-    body: &'t [u8],
-    stream: Option<StreamId>,
-    gain: Option<Option<Reading>>,
-    change: Option<Option<f64>>,
 }
 
 impl Points {
@@ -227,31 +210,20 @@ impl<'a> Pass<'_, 'a> {
         let claims = &mut points.claims;
         table.claim(&candidate, lists, slots, interner, claims, self.faults);
         let counting = table.counting(points.all, slots, Claims(claims));
-        let mut told = Told {
-            point: &point,
-            place,
-            body,
-            stream: None,
-            gain: None,
-            change: None,
-        };
+        let mut told = Told::new(&point, place, body);
+        let mut refused = Refused::default();
         if let Some(usage) = &mut metrics.usage {
-            if place.context.new_scope {
-                usage.points.enter(&place.context);
-            }
-            if !point.is_gone
-                && usage.points.selects(&candidate)
-                && let Ok(gain) = told.gain(&mut points.streams, self.now_ns)
-                && gain.value != 0.0
-            {
-                let told = (point.reading.time_ns, gain.value);
-                usage.add_point(&candidate, lists, &place.context, slots, told, self.now_ns);
-            }
+            let result = told.tell(
+                usage,
+                &candidate,
+                lists,
+                slots,
+                &mut points.streams,
+                self.now_ns,
+            );
+            refused.add(&result);
         }
-        if counting == 0 {
-            return false;
-        }
-        points.counted += 1;
+        points.counted += u64::from(counting != 0);
         let item = Counted {
             slots,
             claims: Claims(claims),
@@ -264,137 +236,15 @@ impl<'a> Pass<'_, 'a> {
         };
         let mut taken = false;
         for derivation in members(counting).map(|at| &table.derivations[at]) {
-            let result = match point.is_gone {
-                true => Ok(()),
-                false => told.count(derivation, &item, &mut points.streams, metrics, self.now_ns),
-            };
+            let result = told.count(derivation, &item, &mut points.streams, metrics, self.now_ns);
             taken |= derivation.takes && !matches!(result, Err(Refusal::Unsupported));
-            match result {
-                Ok(()) => {}
-                Err(Refusal::Repeated) => points.repeated += 1,
-                Err(Refusal::Unsupported) => points.unsupported += 1,
-                Err(Refusal::NoNumber) => self.faults.no_number += 1,
-            }
+            refused.add(&result);
         }
+        points.repeated += refused.repeated;
+        points.unsupported += refused.unsupported;
+        self.faults.no_number += refused.no_number;
         taken
     }
-}
-
-/// Why a data point does not count for a derivation.
-enum Refusal {
-    Repeated,
-    Unsupported,
-    NoNumber,
-}
-
-impl Told<'_> {
-    fn count(
-        &mut self,
-        derivation: &Derivation,
-        item: &Counted<'_>,
-        streams: &mut Streams,
-        metrics: &mut Metrics,
-        now_ns: u64,
-    ) -> Result<(), Refusal> {
-        let is_one = derivation.value == ValueFrom::One;
-        if !is_one && !self.point.has_value {
-            return Err(Refusal::NoNumber);
-        }
-        let (family, scale) = (derivation.family, derivation.scale);
-        let instrument = metrics.families[family].plan.instrument;
-        let amount = match instrument {
-            Instrument::Gauge if is_one => scale,
-            Instrument::Gauge => self.point.reading.value * scale,
-            Instrument::Counter => {
-                let gain = self.gain(streams, now_ns)?;
-                match (is_one, self.place.kind.is_number()) {
-                    (false, _) => gain.value * scale,
-                    (true, false) => gain.count as f64 * scale,
-                    (true, true) => return Err(Refusal::Unsupported),
-                }
-            }
-            Instrument::UpDownCounter if is_one => return Err(Refusal::Unsupported),
-            Instrument::UpDownCounter => self.change(streams, now_ns)? * scale,
-            Instrument::Histogram if self.place.kind.is_gauge() => self.point.reading.value * scale,
-            Instrument::Histogram => {
-                if self.point.bounds.is_empty() && self.point.reading.counts.is_empty() {
-                    return Err(Refusal::Unsupported);
-                }
-                let gain = self.gain(streams, now_ns)?;
-                metrics.give_distribution(derivation, item, &gain, &self.point.bounds, now_ns);
-                return Ok(());
-            }
-        };
-        if let Some((label, words)) = &derivation.states {
-            for (number, word) in words {
-                let is_it = f64::from(u8::from(*number == amount));
-                let labels = item.labels(derivation).enumerate();
-                let labels = labels.map(|(at, own)| if at == *label { *word } else { own });
-                metrics.give_to(family, labels, Amount::Number(is_it), &item.seen, now_ns);
-            }
-            return Ok(());
-        }
-        metrics.give(derivation, item, Amount::Number(amount), now_ns);
-        if instrument == Instrument::UpDownCounter
-            && self.place.kind.temporality == Temporality::Cumulative
-        {
-            let labels: Vec<Symbol> = item.labels(derivation).collect();
-            streams.share(self.stream(), family, &labels, amount);
-        }
-        Ok(())
-    }
-
-    fn stream(&mut self) -> StreamId {
-        let (place, body) = (self.place, self.body);
-        *self.stream.get_or_insert_with(|| stream_id(place, body))
-    }
-
-    /// What the point adds to a counter.
-    fn gain(&mut self, streams: &mut Streams, now_ns: u64) -> Result<Reading, Refusal> {
-        let (reading, stream) = (&self.point.reading, self.stream());
-        if !self.point.has_value {
-            return Err(Refusal::NoNumber);
-        }
-        let add = match self.place.kind.temporality {
-            Temporality::None => return Err(Refusal::Unsupported),
-            Temporality::Delta => Streams::delta,
-            Temporality::Cumulative => Streams::gain,
-        };
-        let gain = self
-            .gain
-            .get_or_insert_with(|| add(streams, stream, reading, now_ns));
-        gain.clone().ok_or(Refusal::Repeated)
-    }
-
-    /// What the point adds to an up-down counter.
-    fn change(&mut self, streams: &mut Streams, now_ns: u64) -> Result<f64, Refusal> {
-        if self.place.kind.temporality != Temporality::Cumulative {
-            return self.gain(streams, now_ns).map(|gain| gain.value);
-        }
-        let (reading, stream) = (&self.point.reading, self.stream());
-        let change = self
-            .change
-            .get_or_insert_with(|| streams.change(stream, reading, now_ns));
-        change.ok_or(Refusal::Repeated)
-    }
-}
-
-/// The stream of a point: resource, scope, metric and attributes, in whatever order the attributes are.
-fn stream_id(place: &Place<'_>, body: &[u8]) -> StreamId {
-    let context = &place.context;
-    let scope_name = child(context.scope, scope::NAME);
-    hash_of((
-        attributes_hash(context.resource, RESOURCE_ATTRIBUTES),
-        attributes_hash(context.scope, scope::ATTRIBUTES),
-        (scope_name, child(context.scope, scope::VERSION)),
-        (place.name, place.kind.number),
-        attributes_hash(body, point_attributes(place.kind.number)),
-    ))
-}
-
-fn attributes_hash(message: &[u8], number: u32) -> StreamId {
-    let hashes = attributes(message, number).map(hash_of);
-    hashes.fold(0, StreamId::wrapping_add)
 }
 
 /// Leaves out what is taken, by the flags of all points in wire order.
