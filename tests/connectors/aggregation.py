@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from otel_pipeline.pdata import Batch, SpanAggregator, from_proto
-from otel_pipeline.testing import any_value, attributes, make_metrics, make_traces
+from otel_pipeline.pdata import Batch, SpanAggregator
+from otel_pipeline.testing import make_log, make_logs, make_metrics, make_traces
 from tests.oracle.stages import metrics_in, texts
 
 SECOND = 1_000_000_000
@@ -53,28 +52,11 @@ def metric(
     return plan | more
 
 
-def make_log(
-    event: str = "", *, trace: int = 0, span: int = 0, sampled: bool = True, body: Any = None, **record: Any
-) -> LogRecord:
-    """A log record of the event, named by the field; ids are small numbers, 0 for none."""
-    return LogRecord(
-        event_name=event,
-        trace_id=trace.to_bytes(16, "big") if trace else b"",
-        span_id=span.to_bytes(8, "big") if span else b"",
-        flags=int(sampled),
-        body=any_value(body),
-        time_unix_nano=BEGIN_NS,
-        attributes=attributes({key.replace("__", "."): value for key, value in record.items()}),
-    )
-
-
-def make_logs(*records: LogRecord, resource: Mapping[str, Any] | None = None) -> Batch:
-    """A batch with one resource and one scope."""
-    request = ExportLogsServiceRequest()
-    resource_logs = request.resource_logs.add()
-    resource_logs.resource.attributes.extend(attributes(resource or {}))
-    resource_logs.scope_logs.add().log_records.extend(records)
-    return from_proto(request)
+def make_record(event: str = "", *, sampled: bool = True, **more: Any) -> LogRecord:
+    """As `testing.make_log`, of a span that is exported or not."""
+    record = make_log(event, **more)
+    record.flags = int(sampled)
+    return record
 
 
 class Aggregation:

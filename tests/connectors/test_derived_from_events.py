@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from otel_pipeline.testing import make_span
-from tests.connectors.aggregation import Aggregation, derivation, label, make_log, metric
+from tests.connectors.aggregation import Aggregation, derivation, label, make_record, metric
 
 STAGE = label("sdlc.stage.name")
 
@@ -19,23 +19,23 @@ def edits(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "record",
     [
-        make_log("edit"),
-        make_log("field loses", event__name="edit"),
-        make_log(body="edit"),
-        make_log("edit", body="something else"),
+        make_record("edit"),
+        make_record("field loses", event__name="edit"),
+        make_record(body="edit"),
+        make_record("edit", body="something else"),
     ],
 )
 def test_the_name_of_an_event(record: Any) -> None:
     """The attribute `event.name`, else the field, else a short body."""
     aggregation = Aggregation(edits())
-    aggregation.logs(record, make_log("other"), make_log(body="edit" * 40), make_log(body={"edit": 1}))
+    aggregation.logs(record, make_record("other"), make_record(body="edit" * 40), make_record(body={"edit": 1}))
     assert aggregation.values("edits") == {frozenset({("sdlc.stage.name", "-")}): 1}
 
 
 def test_an_event_without_ids_counts_at_once() -> None:
     """With the labels of record, scope or resource; nothing waits."""
     aggregation = Aggregation(edits())
-    aggregation.logs(make_log("edit"), make_log("edit", sdlc__stage__name="test"), sdlc__stage__name="coding")
+    aggregation.logs(make_record("edit"), make_record("edit", sdlc__stage__name="test"), sdlc__stage__name="coding")
     assert aggregation.native.waiting_events == 0
     assert aggregation.values("edits", seconds=0) == {
         frozenset({("sdlc.stage.name", "coding")}): 1,
@@ -48,7 +48,7 @@ def test_an_event_takes_labels_like_a_child_of_its_span() -> None:
     runs = metric("runs", derivation("stage_runs"), labels=[STAGE])
     errors = metric("errors", derivation("errors"))
     aggregation = Aggregation(edits(), runs, errors)
-    aggregation.logs(make_log("edit", trace=1, span=2, sdlc__outcome="failure", sdlc__stage__run=True))
+    aggregation.logs(make_record("edit", trace=1, span=2, sdlc__outcome="failure", sdlc__stage__run=True))
     aggregation.spans(make_span(span=2, parent=1), make_span(span=1, sdlc__stage__name="coding", error="x"))
     values = {}
     aggregation.flush()
@@ -62,7 +62,7 @@ def test_an_event_gives_no_vote_for_a_model() -> None:
     """The model of a run is that of its spans."""
     runs = metric("runs", derivation("stage_runs"), labels=[label("sdlc.model.name")])
     aggregation = Aggregation(edits(), runs)
-    aggregation.logs(*(make_log("edit", trace=1, span=1, number=n, sdlc__model__name="small") for n in range(5)))
+    aggregation.logs(*(make_record("edit", trace=1, span=1, number=n, sdlc__model__name="small") for n in range(5)))
     aggregation.spans(make_span(sdlc__stage__name="coding"), make_span(span=2, parent=1, sdlc__model__name="large"))
     assert aggregation.value("runs", sdlc__model__name="large") == 1
 
@@ -71,7 +71,7 @@ def test_an_event_waits_as_long_as_its_span_may_come() -> None:
     """Where spans of the trace come here and the record's span is sampled, the span comes when it ends."""
     aggregation = Aggregation(edits())
     aggregation.spans(make_span(span=3, parent=2, remote_parent=False, sdlc__stage__name="test"))
-    aggregation.logs(make_log("edit", trace=1, span=2))
+    aggregation.logs(make_record("edit", trace=1, span=2))
     assert aggregation.values("edits", seconds=600) == {}
     aggregation.spans(make_span(span=2, sdlc__stage__name="coding"))
     assert aggregation.value("edits", sdlc__stage__name="coding") == 1
@@ -81,7 +81,7 @@ def test_an_event_waits_as_long_as_its_span_may_come() -> None:
 def test_an_event_of_a_trace_that_goes_elsewhere(sampled: bool) -> None:
     """Without any span of its trace, or where its span is not sampled, it waits for `decision_wait` only."""
     aggregation = Aggregation(edits())
-    aggregation.logs(make_log("edit", trace=1, span=2, sampled=sampled))
+    aggregation.logs(make_record("edit", trace=1, span=2, sampled=sampled))
     assert aggregation.values("edits", seconds=29) == {}
     assert aggregation.value("edits", 1, sdlc__stage__name="-") == 1
 
@@ -89,8 +89,8 @@ def test_an_event_of_a_trace_that_goes_elsewhere(sampled: bool) -> None:
 def test_repeated_records_count_once() -> None:
     """A record with the same content below the same span is the same; it is told."""
     aggregation = Aggregation(edits())
-    record = make_log("edit", trace=1, span=2)
-    aggregation.logs(record, record, make_log("edit", trace=1, span=2, sequence=2))
+    record = make_record("edit", trace=1, span=2)
+    aggregation.logs(record, record, make_record("edit", trace=1, span=2, sequence=2))
     aggregation.values("edits")
     aggregation.logs(record)
     assert aggregation.native.stats()["repeated_events"] == 2
@@ -102,7 +102,7 @@ def test_events_have_values_and_exemplars() -> None:
     values = derivation("events", "duration_ms", scale=0.001)
     plan = metric("waits", values, instrument="histogram", unit="s", buckets=[1], max_exemplars=1)
     aggregation = Aggregation(plan)
-    aggregation.logs(make_log("any", trace=1, span=7, duration_ms="2500"), make_log("no number", trace=1, span=7))
+    aggregation.logs(make_record("any", trace=1, span=7, duration_ms="2500"), make_record("no number", trace=1, span=7))
     aggregation.flush()
     (point,) = aggregation.metrics["waits"].histogram.data_points
     (exemplar,) = point.exemplars
@@ -112,7 +112,7 @@ def test_events_have_values_and_exemplars() -> None:
 def test_records_that_nothing_asks_for_are_not_kept() -> None:
     """They take no room among the spans."""
     aggregation = Aggregation(edits())
-    aggregation.logs(*(make_log("chatter", trace=1, span=number) for number in range(1, 100)))
+    aggregation.logs(*(make_record("chatter", trace=1, span=number) for number in range(1, 100)))
     assert aggregation.native.stats()["buffered"] == 0
 
 
@@ -120,7 +120,7 @@ def test_memory_is_bounded_by_counting_events_early() -> None:
     """Over `max_spans` the oldest are counted without waiting; none is lost."""
     aggregation = Aggregation(edits())
     for trace in range(1, 3001):
-        aggregation.logs(make_log("edit", trace=trace, span=1))
+        aggregation.logs(make_record("edit", trace=trace, span=1))
     assert aggregation.native.stats()["buffered"] <= 1000
     assert aggregation.native.waiting_events <= 1000
     assert aggregation.values("edits") == {frozenset({("sdlc.stage.name", "-")}): 3000}

@@ -4,15 +4,17 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from otel_pipeline.component import Component
+from otel_pipeline.connectors.stage_metrics import StageMetrics
 from otel_pipeline.errors import PermanentError, RetryableError
-from otel_pipeline.pdata import Batch
+from otel_pipeline.pdata import Batch, Signal
 from otel_pipeline.service import stage
 from otel_pipeline.service.lifecycle import Service
-from otel_pipeline.testing import Sink, make_span, make_traces
+from otel_pipeline.testing import Sink, make_counter, make_log, make_logs, make_metrics, make_span, make_traces
 from tests.service.fakes import HoldingProcessor, SpanCounter, component, eventually, make_batch, make_config, missing
 
 WORKERS = 4
@@ -142,3 +144,52 @@ async def test_every_span_that_was_accepted_arrives_at_least_once_in_every_branc
         sink = Sink(component(service, id_).batches)
         assert {span.name for span in sink.spans()} == expected
     await service.shutdown()
+
+
+DERIVED = """
+file_format: definition/2
+metrics:
+  - name: team.edits
+    instrument: counter
+    unit: "{edit}"
+    brief: Edits.
+    stability: development
+    attributes: [{ref: sdlc.stage.name}]
+    annotations: {otel_pipeline: {derive: [{source: events, match: {name: edit}}, {source: points}]}}
+"""
+
+
+async def test_a_connector_of_all_signals_accounts_for_each(tmp_path: Path) -> None:
+    """Spans and log records become something else, and wait for it; metrics are taken, or passed on at once."""
+    (tmp_path / "metrics.yaml").write_text(DERIVED, encoding="utf-8")
+    pipelines = {f"{signal}": ("in", "", "stages") for signal in Signal}
+    service = Service(
+        make_config(
+            pipelines | {"metrics/out": ("stages", "", "out")},
+            classes={"stages": StageMetrics},
+            options={"stages": {"directories": (tmp_path,)}},
+        )
+    )
+    await service.start()
+    now = 1_767_225_600_000_000_000
+    mine, other = (make_counter(name, 7, start_ns=now, time_ns=now) for name in ("team.edits", "other"))
+    for batch in (
+        make_metrics(mine, other),
+        make_metrics(other),
+        make_metrics(mine),
+        make_traces(make_span(), make_span()),
+        make_logs(make_log("edit", trace=1, span=1), make_log("edit"), make_log("chatter", trace=1, span=1)),
+    ):
+        await component(service, "in").send(batch)
+        assert missing(service) == {}
+    counts = {str(row.signal): row.counts for row in service.graph.rows() if row.id == "stages"}
+    assert counts["traces"].dropped == {"duplicate": 1}
+    assert (counts["traces"].held(), counts["logs"].held()) == (1, 1)
+    assert (counts["logs"].consumed, counts["logs"].sent) == (3, 2)
+    metrics = counts["metrics"]
+    assert (metrics.consumed, metrics.sent, metrics.produced, metrics.dropped) == (4, 2, 2, {})
+    out = component(service, "out")
+    await service.shutdown()
+    assert missing(service) == {}
+    assert metrics.created == metrics.produced - 2 == out.items - 2 > 0
+    assert counts["traces"].held() == counts["logs"].held() == 0
