@@ -22,5 +22,5 @@ def test_a_body_is_not_even_decoded_while_memory_is_short(start_gateway: StartGa
         assert error.code == 503
         assert 1 <= int(error.headers["Retry-After"]) <= 2
         assert b"memory usage is high" in error.read()
-    rows = {row["id"]: row for row in gateway.status()["components"] if row["kind"] == "processor"}
-    assert "above the soft limit" in rows["memory_limiter"]["reason"]
+    rows = {(row["id"], row["pipeline"]): row for row in gateway.status()["components"] if row["kind"] == "processor"}
+    assert "above the soft limit" in rows["memory_limiter", "traces"]["reason"]
