@@ -136,6 +136,16 @@ class SemconvPlan:
     def enrich(self, batch: Batch) -> Batch:
         """As the function `enrich`; findings are added up here, for `take_findings`."""
 
+    def explain(self, batch: Batch) -> str:
+        """What `enrich` finds in a batch and why, as JSON: a list of every resource, scope and item (span, event = log
+        record, point), each before what is below it.
+
+        Each is {kind, name, values, rules, unknown, unread}, spans also with ids in hex. `values`: [{attribute, value,
+        from}] that stand there in the end; `from` is {attribute: key that the sender wrote}, {rule: index in the plan}
+        or {span_id: the ancestor's}. `rules`: all that match, by index. `unknown`: expected attributes that neither the
+        item nor anything around it has. `unread`: keys that nothing looks at. Contents are not told.
+        """
+
     def take_findings(self) -> EnrichFindings | None:
         """What batches left unresolved since the last call; None for nothing."""
 

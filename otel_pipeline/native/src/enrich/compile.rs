@@ -336,7 +336,6 @@ impl Keys {
             set.push(self.set(one)?.prepared(attributes));
         }
         Ok(Rule {
-            id: spec.id,
             selector,
             set,
             at_header,

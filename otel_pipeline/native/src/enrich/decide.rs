@@ -193,6 +193,7 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
     }
 
     fn read_scope(&mut self, body: &'a [u8]) {
+        self.observer.scope(body);
         let scratch = &mut *self.scratch;
         scratch.scope.clear();
         (scratch.scope_name, scratch.scope_version) = ("", "");
@@ -209,7 +210,6 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
                 _ => {}
             }
         }
-        self.observer.scope(scratch.scope_name);
     }
 
     /// Adds the rules of the senders that are recognised: by the resource alone, or by the scope too.
@@ -295,9 +295,11 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
             .analysis
             .headers
             .changeable(header, rule, index);
-        if wanted == 0 || !self.header_holds(&rule.selector) {
+        let useless = wanted == 0 && !O::WANTS_ALL_RULES;
+        if useless || !self.header_holds(&rule.selector) {
             return;
         }
+        self.observer.matched(index);
         let sets = rule.set.iter();
         for set in sets.filter(|set| wanted & 1 << set.attribute != 0) {
             let value = match &set.from {
@@ -470,7 +472,9 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
         let rule = &self.plan.rules[index];
         let free = allowed & !values.given | rule.overrides & values.given;
         let wanted = free & !values.ruled;
-        if wanted != 0 && self.holds(&rule.selector, item, values, around) {
+        let useful = wanted != 0 || O::WANTS_ALL_RULES;
+        if useful && self.holds(&rule.selector, item, values, around) {
+            self.observer.matched(index);
             self.apply(index, wanted, item, values, around);
         }
     }
@@ -492,8 +496,8 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
             .analysis
             .headers
             .changeable(around, rule, index);
-        let useful = allowed | rule.overrides;
-        if useful == 0 || !self.header_holds(&rule.selector) {
+        let useless = (allowed | rule.overrides) == 0 && !O::WANTS_ALL_RULES;
+        if useless || !self.header_holds(&rule.selector) {
             allowed = 0;
             self.scratch.candidates.remove(index);
         }

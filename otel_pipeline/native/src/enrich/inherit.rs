@@ -79,7 +79,7 @@ fn take<'a>(
     let first = analysis.inherited.len();
     for attribute in members(missing) {
         if let Some(value) = analysis.value(&analysis.spans[parent], attribute) {
-            observer.inherited(span, parent, attribute);
+            observer.inherited(span, parent, attribute, value);
             analysis.inherited.push(Entry {
                 attribute: attribute as u8,
                 value,

@@ -14,7 +14,9 @@ const NO_NUMBER: u64 = u64::MAX;
 
 /// One item, its attributes gathered.
 pub struct Item<'a> {
-    body: &'a [u8],
+    pub body: &'a [u8],
+    /// The field number of its attributes.
+    pub attributes: u32,
     /// Of a data point, that of its metric.
     pub name: Option<&'a str>,
     pub kind: u64,
@@ -32,9 +34,10 @@ pub struct Ids<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn new(stage: Stage, body: &'a [u8]) -> Self {
+    fn new(stage: Stage, body: &'a [u8], attributes: u32) -> Self {
         Self {
             body,
+            attributes,
             name: None,
             kind: NO_NUMBER,
             status: NO_NUMBER,
@@ -54,7 +57,7 @@ impl<'a> Item<'a> {
             name: Some(""),
             kind: 0,
             status: 0,
-            ..Self::new(Stage::Span, body)
+            ..Self::new(Stage::Span, body, span::ATTRIBUTES)
         };
         for field in fields(body).flatten() {
             match (field.number, field.value) {
@@ -82,7 +85,7 @@ impl<'a> Item<'a> {
     #[inline]
     pub fn log_record(plan: &'a Plan, gathered: &mut Gathered<'a>, body: &'a [u8]) -> Self {
         gathered.clear();
-        let mut item = Self::new(Stage::Event, body);
+        let mut item = Self::new(Stage::Event, body, log::ATTRIBUTES);
         let (mut event_name, mut said): (&[u8], &[u8]) = (&[], &[]);
         for field in fields(body).flatten() {
             match (field.number, field.value) {
@@ -118,7 +121,7 @@ impl<'a> Item<'a> {
         }
         Self {
             name: Some(name),
-            ..Self::new(Stage::Point, body)
+            ..Self::new(Stage::Point, body, attributes)
         }
     }
 

@@ -1,11 +1,13 @@
 //! Enrichment: canonical attributes on traces, metrics and logs, by a plan compiled from semantic-convention files.
 //!
 //! `compile` makes a `plan` ready; `decide` finds what every resource, scope and item gets (an `analysis`), `inherit`
-//! what spans take from their ancestors, and `pass` writes it. `findings` counts what stayed unknown.
+//! what spans take from their ancestors, and `pass` writes it. `findings` counts what stayed unknown; `explain` watches
+//! a pass and tells why.
 
 pub mod analysis;
 pub mod compile;
 pub mod decide;
+pub mod explain;
 pub mod findings;
 pub mod gather;
 pub mod header;
@@ -102,6 +104,25 @@ impl SemconvPlan {
     /// See `_native.pyi`.
     fn enrich(&self, batch: Bound<'_, Batch>) -> PyResult<Py<Batch>> {
         self.edited(batch, None)
+    }
+
+    /// See `_native.pyi`.
+    fn explain(&self, py: Python<'_>, batch: &Batch) -> String {
+        let (signal, data) = (batch.signal, batch.bytes(py));
+        py.detach(|| {
+            let mut recorder = explain::Recorder::new(&self.plan);
+            let mut findings = Findings::new(&self.plan, self.senders_limit);
+            let mut scratch = Scratch::new(&self.plan);
+            pass::enrich(
+                &self.plan,
+                &mut scratch,
+                signal,
+                data,
+                &mut findings,
+                &mut recorder,
+            );
+            recorder.json()
+        })
     }
 
     /// See `_native.pyi`.

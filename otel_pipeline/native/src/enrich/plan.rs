@@ -71,7 +71,6 @@ impl Selector {
 }
 
 pub struct Rule {
-    pub id: String,
     pub selector: Selector,
     pub set: Vec<Set>,
     /// Whether scope and resource can decide it; its values are then written there.
