@@ -140,10 +140,12 @@ class SemconvPlan:
         """What `enrich` finds in a batch and why, as JSON: a list of every resource, scope and item (span, event = log
         record, point), each before what is below it.
 
-        Each is {kind, name, values, rules, unknown, unread}, spans also with ids in hex. `values`: [{attribute, value,
-        from}] that stand there in the end; `from` is {attribute: key that the sender wrote}, {rule: index in the plan}
-        or {span_id: the ancestor's}. `rules`: all that match, by index. `unknown`: expected attributes that neither the
-        item nor anything around it has. `unread`: keys that nothing looks at. Contents are not told.
+        Each is {kind, name, values, rules, unknown, unread}, spans also with ids in hex. `name` of a resource is its
+        `service.name`; of a log record it is empty where only the body names it and no rule knows that text.
+        `values`: [{attribute, value, from}] that stand there in the end; `from` is {attribute: key that the sender
+        wrote}, {rule: index in the plan} or {span_id, span_name} of the ancestor. `rules`: all that match, by index.
+        `unknown`: expected attributes that neither the item nor anything around it has. `unread`: keys that nothing
+        looks at. Contents are not told.
         """
 
     def take_findings(self) -> EnrichFindings | None:

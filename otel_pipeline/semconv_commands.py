@@ -12,6 +12,7 @@ Command = Callable[[argparse.Namespace], int]
 
 _FOLDER_HELP = "folder with semantic-convention files over the shipped ones; may be repeated"
 _TELEMETRY_HELP = "OTLP requests: JSON, lines of JSON, protobuf, or what the exporter `file` writes"
+_SIGNAL_HELP = "of protobuf files whose name does not tell it"
 _FAIL_ON = ("violation", "improvement", "information", "none")
 _FAIL_ON_HELP = f"exit with 1 where a finding is as bad as this: {', '.join(_FAIL_ON)} (default: violation)"
 
@@ -33,9 +34,7 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
     live.add_argument(
         "--registry", metavar="FOLDER", type=Path, help="compare with this registry, not with the shipped one"
     )
-    live.add_argument(
-        "--signal", choices=("traces", "metrics", "logs"), help="of protobuf files whose name does not tell it"
-    )
+    live.add_argument("--signal", choices=("traces", "metrics", "logs"), help=_SIGNAL_HELP)
     live.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default: text)")
     live.add_argument("--fail-on", metavar="LEVEL", choices=_FAIL_ON, default="violation", help=_FAIL_ON_HELP)
     docs = add_with_directories("docs", _docs, "write the reference of attributes, metrics, rules, stages and models")
@@ -46,6 +45,10 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
     exported = add_with_directories("export", _export, "print the registry as JSON")
     python_help = "write constants for Python into this folder instead: attributes.py, metrics.py, values.py"
     exported.add_argument("--python", metavar="FOLDER", type=Path, help=python_help)
+    explained = add_with_directories("explain", _explain, "tell what is made of recorded telemetry, and why")
+    explained.add_argument("file", metavar="FILE", nargs="+", type=Path, help=_TELEMETRY_HELP)
+    explained.add_argument("--signal", choices=("traces", "metrics", "logs"), help=_SIGNAL_HELP)
+    explained.add_argument("--json", action="store_true", help="print it as JSON")
 
 
 def _check(parsed: argparse.Namespace) -> int:
@@ -106,3 +109,9 @@ def _export(parsed: argparse.Namespace) -> int:
     else:
         print(json.dumps(exported(registry), indent=1, ensure_ascii=False))
     return 0
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    from otel_pipeline.semconv_explain import explain
+
+    return explain(parsed.file, directories=parsed.directory, signal=parsed.signal, as_json=parsed.json)

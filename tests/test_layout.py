@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("service",),
     ("ui",),
-    ("demo", "semconv_live_check"),
+    ("demo", "semconv_explain", "semconv_live_check"),
     ("semconv_commands",),
     ("cli",),
     ("__main__",),

@@ -11,7 +11,7 @@ from otel_pipeline.helpers.span_aggregation import SpanAggregation, nanoseconds
 from otel_pipeline.options import Duration
 from otel_pipeline.pdata import Batch, Signal
 
-__all__ = ["StageMetrics", "StageMetricsConfig"]
+__all__ = ["StageMetrics", "StageMetricsConfig", "plan"]
 
 
 class StageMetricsConfig(Options):

@@ -9,7 +9,7 @@ use super::observe::Observer;
 use super::plan::{Mask, Plan, Stage};
 use super::rule_set::members;
 use super::value::Value;
-use crate::otlp::{RESOURCE_ATTRIBUTES, attributes, child, scope, text};
+use crate::otlp::{AnyValue, RESOURCE_ATTRIBUTES, attributes, child, scope, text};
 
 /// Where a value came from.
 #[derive(Clone, Copy)]
@@ -45,7 +45,13 @@ impl<'a> Observer<'a> for Recorder<'a> {
     const WANTS_ALL_RULES: bool = true;
 
     fn resource(&mut self, body: &'a [u8]) {
-        self.begin(Stage::Resource, "", body, RESOURCE_ATTRIBUTES);
+        let service =
+            attributes(body, RESOURCE_ATTRIBUTES).find(|(key, _)| *key == b"service.name");
+        let name = match service.map(|(_, value)| AnyValue::parse(value)) {
+            Some(AnyValue::Str(name)) => name,
+            _ => "",
+        };
+        self.begin(Stage::Resource, name, body, RESOURCE_ATTRIBUTES);
     }
 
     fn scope(&mut self, body: &'a [u8]) {
@@ -57,7 +63,8 @@ impl<'a> Observer<'a> for Recorder<'a> {
         if item.stage() == Stage::Span {
             self.spans.push(self.nodes.len());
         }
-        let name = item.name.unwrap_or("");
+        let known = |name: &&str| !item.is_said || self.plan.names.contains_key(*name);
+        let name = item.name.filter(known).unwrap_or("");
         self.begin(item.stage(), name, item.body, item.attributes);
         if let Some(node) = self.nodes.last_mut() {
             node.ids = item.ids;
@@ -181,18 +188,23 @@ impl<'a> Recorder<'a> {
                 json!({"attribute": known.aliases.get(usize::from(*preference) - 1)})
             }
             Origin::Rule(rule) => json!({"rule": rule}),
-            Origin::Span(span) => json!({"span_id": self.teller(*span, *attribute)}),
+            Origin::Span(span) => {
+                let teller = self.teller(*span, *attribute);
+                json!({
+                    "span_id": teller.map(|node| hex(node.ids.span_id)),
+                    "span_name": teller.map(|node| node.name),
+                })
+            }
         };
         json!({"attribute": known.key, "value": value, "from": from})
     }
 
-    /// The id of the span that an inherited value comes from in the end.
-    fn teller(&self, mut span: usize, attribute: usize) -> String {
+    /// The span that an inherited value comes from in the end.
+    fn teller(&self, mut span: usize, attribute: usize) -> Option<&Node<'a>> {
         while let Some(from) = self.inherited.get(&(span, attribute)) {
             span = *from;
         }
-        let node = self.spans.get(span).and_then(|node| self.nodes.get(*node));
-        node.map_or_else(String::new, |node| hex(node.ids.span_id))
+        self.spans.get(span).and_then(|node| self.nodes.get(*node))
     }
 
     /// Keys that neither a canonical attribute nor a rule looks at.

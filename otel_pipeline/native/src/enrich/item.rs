@@ -19,6 +19,8 @@ pub struct Item<'a> {
     pub attributes: u32,
     /// Of a data point, that of its metric.
     pub name: Option<&'a str>,
+    /// The name is what a log record says, and may be any text.
+    pub is_said: bool,
     pub kind: u64,
     pub status: u64,
     pub ids: Ids<'a>,
@@ -39,6 +41,7 @@ impl<'a> Item<'a> {
             body,
             attributes,
             name: None,
+            is_said: false,
             kind: NO_NUMBER,
             status: NO_NUMBER,
             ids: Ids::default(),
@@ -99,8 +102,11 @@ impl<'a> Item<'a> {
             }
         }
         item.name = not_empty(gathered.slot(plan.event_name))
-            .or_else(|| not_empty(Some(AnyValue::Str(text(event_name)))))
-            .or_else(|| short_text(said));
+            .or_else(|| not_empty(Some(AnyValue::Str(text(event_name)))));
+        item.is_said = item.name.is_none();
+        if item.is_said {
+            item.name = short_text(said);
+        }
         item
     }
 
