@@ -108,6 +108,7 @@ impl Plan {
             attributes,
             keys: FxHashMap::default(),
             slots: 0,
+            memos: 0,
             event_name,
             service_name,
             sender_rules: vec![none.clone(); senders.len()],
@@ -126,6 +127,7 @@ impl Plan {
             let added = plan.add(rule, &mut keys);
             added.map_err(|error| format!("rule {id}: {error}"))?;
         }
+        plan.memos = keys.memos;
         (plan.keys, plan.slots) = (keys.uses, keys.keys_of_slots.len());
         Ok(plan)
     }
@@ -245,6 +247,7 @@ struct Keys {
     uses: FxHashMap<Box<[u8]>, KeyUse>,
     canonical: FxHashMap<String, usize>,
     keys_of_slots: Vec<Box<[u8]>>,
+    memos: usize,
 }
 
 impl Keys {
@@ -253,6 +256,7 @@ impl Keys {
             uses: FxHashMap::default(),
             canonical: FxHashMap::default(),
             keys_of_slots: Vec::new(),
+            memos: 0,
         };
         for (index, attribute) in attributes.iter().enumerate() {
             keys.canonical.insert(attribute.key.clone(), index);
@@ -346,6 +350,7 @@ impl Keys {
 
     fn set(&mut self, spec: SetSpec) -> Result<Set, String> {
         let regex = spec.regex.map(|pattern| compile_regex(&pattern));
+        self.memos += 1;
         Ok(Set {
             attribute: spec.attribute,
             from: match spec.from {
@@ -360,6 +365,7 @@ impl Keys {
             },
             regex: regex.transpose()?,
             table: spec.table,
+            memo: self.memos - 1,
         })
     }
 }

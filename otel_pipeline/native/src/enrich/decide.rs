@@ -1,112 +1,20 @@
 //! The first pass over a batch: decides what every resource, scope and item gets, by its attributes and by rules.
 #![forbid(unsafe_code)]
 
-use super::analysis::{Analysis, Entry, ResourceRecord, RowRecord, Run, ScopeRecord, SpanRecord};
-use super::gather::{Gathered, emptied, first_of};
+use super::analysis::{Entry, RowRecord, Run, SpanRecord};
+use super::gather::{Gathered, first_of};
 use super::header::Header;
 use super::item::{Item, event_name};
 use super::observe::Observer;
 use super::plan::{From, Lookup, Mask, Plan, Selector, Set, Stage, scalar};
-use super::rule_set::{RuleSet, members};
-use super::value::{Memo, Value};
-use crate::matcher::Matcher;
+use super::rule_set::members;
+use super::scratch::Scratch;
+use super::value::Value;
 use crate::otlp::{
-    AnyValue, ITEMS, RESOURCE, RESOURCE_ATTRIBUTES, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, Signal,
-    attributes, child, children, key_value, metric, points, scope, span, text,
+    AnyValue, ITEMS, RESOURCE, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, Signal, child, children, metric,
+    points, span, text,
 };
 use crate::rows::point_attributes;
-use crate::wire::{Value as WireValue, fields};
-
-/// What a pass works with. Kept from batch to batch, so that a small batch costs no allocations.
-pub struct Scratch<'a> {
-    pub analysis: Analysis<'a>,
-    resource: Gathered<'a>,
-    scope: Gathered<'a>,
-    item: Gathered<'a>,
-    scope_name: &'a str,
-    scope_version: &'a str,
-    /// Log records or metrics until now.
-    items: u32,
-    /// The values of the item at hand by attribute, where it has one.
-    current: Vec<Value<'a>>,
-    /// For each attribute.
-    memos: Vec<Memo>,
-    /// The rules whose sender the resource matches, and those whose sender resource and scope match.
-    resource_rules: RuleSet,
-    scope_rules: RuleSet,
-    /// The rules that can still change something below the scope at hand; tested for that when first woken.
-    candidates: RuleSet,
-    tested: RuleSet,
-    /// Whether any of them asks for a certain name.
-    names_matter: bool,
-    /// What each rule may set below the scope at hand where no sender gave it; only of tested rules.
-    allowed: Vec<Mask>,
-    /// The rules that the name of the item at hand wakes, and all that are woken.
-    named: RuleSet,
-    woken: RuleSet,
-}
-
-impl Scratch<'_> {
-    pub fn new(plan: &Plan) -> Self {
-        let none = || plan.always.emptied();
-        Self {
-            analysis: Analysis::default(),
-            resource: Gathered::new(plan),
-            scope: Gathered::new(plan),
-            item: Gathered::new(plan),
-            scope_name: "",
-            scope_version: "",
-            items: 0,
-            current: vec![Value::Bool(false); plan.attributes.len()],
-            memos: vec![Memo::default(); plan.attributes.len()],
-            resource_rules: none(),
-            scope_rules: none(),
-            candidates: none(),
-            tested: none(),
-            names_matter: false,
-            allowed: vec![0; plan.rules.len()],
-            named: none(),
-            woken: none(),
-        }
-    }
-
-    /// The same room for another batch.
-    pub fn recycled<'b>(self) -> Scratch<'b> {
-        let values = self.current.len();
-        let mut current = emptied(self.current);
-        current.resize(values, Value::Bool(false));
-        Scratch {
-            analysis: self.analysis.recycled(),
-            resource: self.resource.recycled(),
-            scope: self.scope.recycled(),
-            item: self.item.recycled(),
-            scope_name: "",
-            scope_version: "",
-            items: 0,
-            current,
-            memos: self.memos,
-            resource_rules: self.resource_rules,
-            scope_rules: self.scope_rules,
-            candidates: self.candidates,
-            tested: self.tested,
-            names_matter: false,
-            allowed: self.allowed,
-            named: self.named,
-            woken: self.woken,
-        }
-    }
-
-    /// Whether a large batch has made this larger than is worth keeping.
-    pub fn is_large(&self) -> bool {
-        const MANY: usize = 4096;
-        let analysis = &self.analysis;
-        analysis.spans.capacity() > MANY
-            || analysis.entries.capacity() > 4 * MANY
-            || analysis.rows.capacity() > MANY
-            || analysis.missing.capacity() > MANY
-            || analysis.scopes.capacity() > MANY
-    }
-}
 
 /// Which canonical attributes of the item at hand have a value, by where it came from.
 struct Values {
@@ -129,49 +37,15 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
     pub fn run(&mut self, signal: Signal, message: &'a [u8]) {
         for resource_items in children(message, RESOURCE_ITEMS).flatten() {
             let body = resource_items.value.bytes();
-            self.resource(child(body, RESOURCE));
+            self.enter_resource(child(body, RESOURCE));
             for scope_items in children(body, SCOPE_ITEMS).flatten() {
                 self.scope(signal, scope_items.value.bytes());
             }
         }
     }
 
-    // --- resources and scopes
-
-    fn resource(&mut self, resource: &'a [u8]) {
-        let scratch = &mut *self.scratch;
-        scratch.resource.clear();
-        for (key, value) in attributes(resource, RESOURCE_ATTRIBUTES) {
-            scratch.resource.add(self.plan, key, value);
-        }
-        scratch.scope.clear();
-        (scratch.scope_name, scratch.scope_version) = ("", "");
-        scratch.resource_rules.copy(&self.plan.general_rules);
-        self.observer.resource(resource);
-        self.match_senders(false);
-        let header = self.header(Stage::Resource, None);
-        let scratch = &mut *self.scratch;
-        let sender = match scratch.resource.slot(self.plan.service_name) {
-            Some(AnyValue::Str(name)) => name,
-            _ => "",
-        };
-        let resources = &mut scratch.analysis.resources;
-        resources.push(ResourceRecord { sender, header });
-        self.note_unexpected(|scratch| scratch.resource.unexpected);
-    }
-
     fn scope(&mut self, signal: Signal, body: &'a [u8]) {
-        self.read_scope(child(body, SCOPE));
-        self.match_senders(true);
-        let above = self.scratch.analysis.resources.last();
-        let above = above.map(|above| above.header);
-        let header = self.header(Stage::Scope, above.as_ref());
-        let scratch = &mut *self.scratch;
-        scratch.analysis.scopes.push(ScopeRecord {
-            resource: scratch.analysis.resources.len() as u32 - 1,
-            header,
-        });
-        self.note_unexpected(|scratch| scratch.scope.unexpected);
+        let header = self.enter_scope(child(body, SCOPE));
         let stage = match signal {
             Signal::Traces => Stage::Span,
             Signal::Logs => Stage::Event,
@@ -191,184 +65,6 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
             }
         }
     }
-
-    fn read_scope(&mut self, body: &'a [u8]) {
-        self.observer.scope(body);
-        let scratch = &mut *self.scratch;
-        scratch.scope.clear();
-        (scratch.scope_name, scratch.scope_version) = ("", "");
-        for field in fields(body).flatten() {
-            match (field.number, field.value) {
-                (scope::NAME, WireValue::Bytes(name)) => scratch.scope_name = text(name),
-                (scope::VERSION, WireValue::Bytes(version)) => {
-                    scratch.scope_version = text(version);
-                }
-                (scope::ATTRIBUTES, WireValue::Bytes(body)) => {
-                    let (key, value) = key_value(body);
-                    scratch.scope.add(self.plan, key, value);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Adds the rules of the senders that are recognised: by the resource alone, or by the scope too.
-    fn match_senders(&mut self, with_scope: bool) {
-        if with_scope {
-            let scratch = &mut *self.scratch;
-            scratch.scope_rules.copy(&scratch.resource_rules);
-        }
-        for (sender, rules) in self.plan.senders.iter().zip(&self.plan.sender_rules) {
-            if sender.needs_scope() == with_scope && self.header_holds(sender) {
-                match with_scope {
-                    true => self.scratch.scope_rules.add(rules),
-                    false => self.scratch.resource_rules.add(rules),
-                }
-            }
-        }
-    }
-
-    /// Whether resource and scope satisfy a selector.
-    fn header_holds(&self, selector: &Selector) -> bool {
-        let scratch = &*self.scratch;
-        let text_holds = |condition: &Option<Matcher>, text: &str| {
-            (condition.as_ref()).is_none_or(|one| one.holds(Some(AnyValue::Str(text))))
-        };
-        let all_hold = |conditions: &[(usize, Matcher)], list: &Gathered<'a>| {
-            conditions
-                .iter()
-                .all(|(slot, one)| one.holds(list.slot(*slot)))
-        };
-        text_holds(&selector.scope_name, scratch.scope_name)
-            && text_holds(&selector.scope_version, scratch.scope_version)
-            && all_hold(&selector.resource, &scratch.resource)
-            && all_hold(&selector.scope_attributes, &scratch.scope)
-    }
-
-    /// The header of the resource or scope that was gathered last.
-    fn header(&mut self, stage: Stage, above: Option<&Header>) -> Header {
-        let mut header = self.scratch.analysis.headers.begin(above);
-        let found = self.gathered(stage).found;
-        for attribute in members(found) {
-            if let Some((preference, raw)) = self.gathered(stage).best(attribute) {
-                let value = self.normalised(attribute, raw);
-                self.observer.sent(attribute, preference, value);
-                let headers = &mut self.scratch.analysis.headers;
-                headers.put(&mut header, attribute, value, 0);
-            }
-        }
-        let plan = self.plan;
-        for index in plan.stages[stage as usize].iter() {
-            let matched = match stage {
-                Stage::Resource => self.scratch.resource_rules.contains(index),
-                _ => self.scratch.scope_rules.contains(index),
-            };
-            if matched {
-                self.apply_above(stage, index, &mut header);
-            }
-        }
-        let scratch = &mut *self.scratch;
-        let gathered = match stage {
-            Stage::Resource => &scratch.resource,
-            _ => &scratch.scope,
-        };
-        scratch
-            .analysis
-            .headers
-            .finish(&mut header, gathered, above);
-        header
-    }
-
-    fn gathered(&self, stage: Stage) -> &Gathered<'a> {
-        match stage {
-            Stage::Resource => &self.scratch.resource,
-            Stage::Scope => &self.scratch.scope,
-            Stage::Span | Stage::Event | Stage::Point => &self.scratch.item,
-        }
-    }
-
-    /// Applies one rule to a resource or scope. A value that an earlier rule of the level above gave stays.
-    fn apply_above(&mut self, stage: Stage, index: usize, header: &mut Header) {
-        let rule = &self.plan.rules[index];
-        let wanted = self
-            .scratch
-            .analysis
-            .headers
-            .changeable(header, rule, index);
-        let useless = wanted == 0 && !O::WANTS_ALL_RULES;
-        if useless || !self.header_holds(&rule.selector) {
-            return;
-        }
-        self.observer.matched(index);
-        let sets = rule.set.iter();
-        for set in sets.filter(|set| wanted & 1 << set.attribute != 0) {
-            let value = match &set.from {
-                From::Ready(literal) | From::Value(literal) => Some(scalar(literal)),
-                From::Resource(slots) => self.scratch.resource.first_of(slots),
-                From::Anywhere(lookups) => {
-                    let known = |attribute| self.scratch.analysis.headers.value(header, attribute);
-                    self.nearest(lookups, stage, known)
-                }
-                From::Attributes(_) | From::Event(..) | From::Name => None,
-            };
-            if let Some(value) = self.admitted(set, value) {
-                self.observer.ruled(index, set.attribute, value);
-                let headers = &mut self.scratch.analysis.headers;
-                headers.put(header, set.attribute, value, index as u32 + 1);
-            }
-        }
-    }
-
-    /// The first usable of `lookups`, on the item, else on the scope, else on the resource; of a canonical attribute
-    /// what is known.
-    fn nearest(
-        &self,
-        lookups: &[Lookup],
-        stage: Stage,
-        known: impl Fn(usize) -> Option<Value<'a>>,
-    ) -> Option<Value<'a>> {
-        let lists: &[&Gathered<'a>] = match stage {
-            Stage::Resource => &[&self.scratch.resource],
-            Stage::Scope => &[&self.scratch.scope, &self.scratch.resource],
-            _ => &[
-                &self.scratch.item,
-                &self.scratch.scope,
-                &self.scratch.resource,
-            ],
-        };
-        lists.iter().find_map(|list| {
-            lookups.iter().find_map(|lookup| match lookup {
-                Lookup::Slot(slot) => list.slot(*slot).and_then(Value::of),
-                Lookup::Canonical(attribute) => known(*attribute),
-            })
-        })
-    }
-
-    /// What a rule's source gave, taken apart, translated, admitted and in its one form.
-    fn admitted(&mut self, set: &'a Set, found: Option<Value<'a>>) -> Option<Value<'a>> {
-        if let From::Ready(_) = set.from {
-            return found;
-        }
-        let value = set.translate(set.captured(found?)?)?;
-        let domain = &self.plan.attributes[set.attribute].domain;
-        Some(self.normalised(set.attribute, domain.admit(value)?))
-    }
-
-    fn normalised(&mut self, attribute: usize, value: Value<'a>) -> Value<'a> {
-        let domain = &self.plan.attributes[attribute].domain;
-        self.scratch.memos[attribute].normalise(domain, value)
-    }
-
-    fn note_unexpected(&mut self, of: impl Fn(&Scratch<'a>) -> Mask) {
-        let unexpected = of(self.scratch);
-        if unexpected != 0 {
-            let analysis = &mut self.scratch.analysis;
-            let resource = analysis.resources.len() as u32 - 1;
-            analysis.unexpected.push((resource, unexpected));
-        }
-    }
-
-    // --- items
 
     fn span(&mut self, body: &'a [u8], around: &Header) {
         let item = Item::span(self.plan, &mut self.scratch.item, body);
@@ -614,5 +310,54 @@ impl<'a, O: Observer<'a>> Pass<'_, 'a, O> {
             });
         }
         replaced
+    }
+
+    /// The first usable of `lookups`, on the item, else on the scope, else on the resource; of a canonical attribute
+    /// what is known.
+    pub fn nearest(
+        &self,
+        lookups: &[Lookup],
+        stage: Stage,
+        known: impl Fn(usize) -> Option<Value<'a>>,
+    ) -> Option<Value<'a>> {
+        let lists: &[&Gathered<'a>] = match stage {
+            Stage::Resource => &[&self.scratch.resource],
+            Stage::Scope => &[&self.scratch.scope, &self.scratch.resource],
+            _ => &[
+                &self.scratch.item,
+                &self.scratch.scope,
+                &self.scratch.resource,
+            ],
+        };
+        lists.iter().find_map(|list| {
+            lookups.iter().find_map(|lookup| match lookup {
+                Lookup::Slot(slot) => list.slot(*slot).and_then(Value::of),
+                Lookup::Canonical(attribute) => known(*attribute),
+            })
+        })
+    }
+
+    /// What a rule's source gave, taken apart, translated, admitted and in its one form.
+    pub fn admitted(&mut self, set: &'a Set, found: Option<Value<'a>>) -> Option<Value<'a>> {
+        if let From::Ready(_) = set.from {
+            return found;
+        }
+        let value = set.value(found?, &mut self.scratch.set_memos)?;
+        let domain = &self.plan.attributes[set.attribute].domain;
+        Some(self.normalised(set.attribute, domain.admit(value)?))
+    }
+
+    pub fn normalised(&mut self, attribute: usize, value: Value<'a>) -> Value<'a> {
+        let domain = &self.plan.attributes[attribute].domain;
+        domain.normalise_by(&mut self.scratch.memos[attribute], value)
+    }
+
+    pub fn note_unexpected(&mut self, of: impl Fn(&Scratch<'a>) -> Mask) {
+        let unexpected = of(self.scratch);
+        if unexpected != 0 {
+            let analysis = &mut self.scratch.analysis;
+            let resource = analysis.resources.len() as u32 - 1;
+            analysis.unexpected.push((resource, unexpected));
+        }
     }
 }

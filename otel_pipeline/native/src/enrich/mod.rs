@@ -1,10 +1,11 @@
 //! Enrichment: canonical attributes on traces, metrics and logs, by a plan compiled from semantic-convention files.
 //!
-//! `compile` makes a `plan` ready; `decide` finds what every resource, scope and item gets (an `analysis`), `inherit`
+//! `compile` makes a `plan` ready; `around` and `decide` find what resources, scopes and items get (an `analysis`), `inherit`
 //! what spans take from their ancestors, and `pass` writes it. `findings` counts what stayed unknown; `explain` watches
 //! a pass and tells why.
 
 pub mod analysis;
+pub mod around;
 pub mod compile;
 pub mod decide;
 pub mod explain;
@@ -13,10 +14,12 @@ pub mod gather;
 pub mod header;
 pub mod inherit;
 pub mod item;
+pub mod memo;
 pub mod observe;
 pub mod pass;
 pub mod plan;
 pub mod rule_set;
+pub mod scratch;
 pub mod value;
 
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +29,8 @@ use pyo3::prelude::*;
 
 use crate::batch::Batch;
 use crate::matcher::compile_regex;
-use decide::Scratch;
 use findings::Findings;
+use scratch::Scratch;
 
 /// A compiled enrichment plan, and what batches left of findings and room.
 #[pyclass(frozen, module = "otel_pipeline._native")]

@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::analysis::{Analysis, Entry, RowRecord};
-use super::decide::{Pass, Scratch};
+use super::decide::Pass;
 use super::findings::Findings;
 use super::header::Header;
 use super::inherit::inherit;
 use super::observe::Observer;
 use super::plan::{Mask, Plan};
 use super::rule_set::members;
+use super::scratch::Scratch;
 use super::value::Value;
 use crate::otlp::{Context, RESOURCE_ATTRIBUTES, Signal, key_value, log, scope, span};
 use crate::rewrite::{Edit, Rewrite, rewrite};

@@ -4,6 +4,7 @@
 use regex::Regex;
 use rustc_hash::FxHashMap;
 
+use super::memo::Memo;
 use super::rule_set::RuleSet;
 use super::value::{Domain, Value};
 use crate::matcher::{Matcher, Scalar, matches_glob};
@@ -84,7 +85,10 @@ pub struct Set {
     pub attribute: usize,
     pub from: From,
     pub regex: Option<Regex>,
+    /// Globs, in the order in which they are tried.
     pub table: Vec<(String, Scalar)>,
+    /// What pattern and table made of texts is remembered here.
+    pub memo: usize,
 }
 
 pub enum From {
@@ -121,6 +125,8 @@ pub struct Plan {
     pub attributes: Vec<Attribute>,
     pub keys: FxHashMap<Box<[u8]>, KeyUse>,
     pub slots: usize,
+    /// Sets of rules that have a memo.
+    pub memos: usize,
     /// The slots of `event.name` and `service.name`.
     pub event_name: usize,
     pub service_name: usize,
@@ -140,33 +146,64 @@ pub struct Plan {
     pub expected: Mask,
 }
 
-impl Set {
-    /// The part that the pattern takes out of a text: its first group, or all that it matched.
-    #[inline]
-    pub fn captured<'a>(&self, value: Value<'a>) -> Option<Value<'a>> {
-        let Some(regex) = &self.regex else {
-            return Some(value);
-        };
-        let Value::Text(text) = value else {
-            return None;
-        };
-        let captures = regex.captures(text)?;
-        let part = captures.get(1).or_else(|| captures.get(0))?.as_str();
-        (!part.is_empty()).then_some(Value::Text(part))
-    }
+/// What a set makes of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Taken {
+    Nothing,
+    /// The bytes from the first to the second.
+    Part(usize, usize),
+    /// Of the table, by index.
+    Entry(usize),
+}
 
-    /// Translates by the table; a value that is not in it is none. Without a table every value stays.
+impl Set {
+    /// What becomes of the value of its source; None where it is none. Without pattern and table it stays.
     #[inline]
-    pub fn translate<'a>(&'a self, value: Value<'a>) -> Option<Value<'a>> {
-        if self.table.is_empty() {
+    pub fn value<'a>(&'a self, value: Value<'a>, memos: &mut [Memo<Taken>]) -> Option<Value<'a>> {
+        if self.regex.is_none() && self.table.is_empty() {
             return Some(value);
         }
-        let found = value.with_any(|value| match value {
-            AnyValue::Str(text) => self.entry(text),
-            AnyValue::Bool(flag) => self.entry(if flag { "true" } else { "false" }),
-            _ => None,
-        });
-        found.map(scalar)
+        let Value::Text(text) = value else {
+            let entry = value.with_any(|value| match value {
+                _ if self.regex.is_some() => None,
+                AnyValue::Str(text) => self.entry(text),
+                AnyValue::Bool(flag) => self.entry(if flag { "true" } else { "false" }),
+                _ => None,
+            });
+            return entry.map(|at| scalar(&self.table[at].1));
+        };
+        let taken = match memos.get_mut(self.memo) {
+            Some(memo) => memo.recall(text, || self.taken(text)),
+            None => self.taken(text),
+        };
+        match taken {
+            Taken::Nothing => None,
+            Taken::Part(start, end) => text.get(start..end).map(Value::Text),
+            Taken::Entry(at) => Some(scalar(&self.table[at].1)),
+        }
+    }
+
+    /// The part that the pattern takes out of a text (its first group, or all that it matched), translated by the table.
+    fn taken(&self, text: &str) -> Taken {
+        let mut part = 0..text.len();
+        if let Some(regex) = &self.regex {
+            let captures = regex.captures(text);
+            let found = captures.and_then(|found| found.get(1).or_else(|| found.get(0)));
+            let Some(found) = found.filter(|found| !found.is_empty()) else {
+                return Taken::Nothing;
+            };
+            part = found.range();
+        }
+        if self.table.is_empty() {
+            return Taken::Part(part.start, part.end);
+        }
+        self.entry(&text[part]).map_or(Taken::Nothing, Taken::Entry)
+    }
+
+    /// The first entry of the table that fits.
+    fn entry(&self, text: &str) -> Option<usize> {
+        let mut globs = self.table.iter();
+        globs.position(|(glob, _)| matches_glob(glob, text))
     }
 
     /// With a literal that needs no more looks at each item, `Ready`; as it is where the attribute cannot take it.
@@ -175,8 +212,7 @@ impl Set {
             return self;
         };
         let domain = &attributes[self.attribute].domain;
-        let value = self.captured(scalar(literal));
-        let value = value.and_then(|value| self.translate(value));
+        let value = self.value(scalar(literal), &mut []);
         if let Some(value) = value.and_then(|value| domain.admit(value)) {
             self.from = From::Ready(match domain.normalise(value) {
                 Value::Text(text) => Scalar::Text(text.to_owned()),
@@ -185,14 +221,6 @@ impl Set {
             });
         }
         self
-    }
-
-    fn entry(&self, text: &str) -> Option<&Scalar> {
-        let fit = self
-            .table
-            .iter()
-            .find(|(glob, _)| matches_glob(glob, text))?;
-        Some(&fit.1)
     }
 }
 

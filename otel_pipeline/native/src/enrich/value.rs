@@ -5,6 +5,7 @@ use regex::RegexSet;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
+use super::memo::Memo;
 use crate::matcher::glob_to_regex;
 use crate::otlp::{AnyValue, any, key_value, text};
 use crate::wire::{
@@ -226,6 +227,16 @@ impl Domain {
         }
     }
 
+    /// As `normalise`, by what is remembered of texts.
+    pub fn normalise_by<'a>(&'a self, memo: &mut Memo<Form>, value: Value<'a>) -> Value<'a> {
+        match value {
+            Value::Text(text) if self.normalises && !self.boolean => {
+                self.formed(value, memo.recall(text, || self.form(text)))
+            }
+            _ => self.normalise(value),
+        }
+    }
+
     /// The value in its form.
     #[inline]
     pub fn formed<'a>(&'a self, value: Value<'a>, form: Form) -> Value<'a> {
@@ -271,40 +282,6 @@ impl Domain {
         let folded = std::str::from_utf8(folded).ok()?;
         let first = self.globs.matches(folded).iter().next()?;
         self.glob_forms.get(first).copied()
-    }
-}
-
-/// How many texts of one attribute are remembered, and the longest of them in bytes.
-const MEMO: usize = 4;
-const MAX_MEMO_BYTES: usize = 128;
-
-/// The last texts of an attribute and their form: senders tend to repeat a few, in a batch and from batch to batch.
-#[derive(Debug, Clone, Default)]
-pub struct Memo {
-    recent: [(String, Option<Form>); MEMO],
-    next: usize,
-}
-
-impl Memo {
-    /// As `Domain::normalise`.
-    pub fn normalise<'a>(&mut self, domain: &'a Domain, value: Value<'a>) -> Value<'a> {
-        let Value::Text(text) = value else {
-            return domain.normalise(value);
-        };
-        if !domain.normalises || domain.boolean || text.len() > MAX_MEMO_BYTES {
-            return domain.normalise(value);
-        }
-        let known = self.recent.iter().find(|(one, _)| one == text);
-        if let Some((_, Some(form))) = known {
-            return domain.formed(value, *form);
-        }
-        let form = domain.form(text);
-        let (oldest, kept) = &mut self.recent[self.next % MEMO];
-        oldest.clear();
-        oldest.push_str(text);
-        *kept = Some(form);
-        self.next = (self.next + 1) % MEMO;
-        domain.formed(value, form)
     }
 }
 
