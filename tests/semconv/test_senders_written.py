@@ -21,6 +21,7 @@ from tests.oracle.stages import metrics_in, texts
 TESTS = Path(__file__).parents[1]
 WRITTEN = TESTS / "fixtures" / "written"
 GOLDEN = TESTS / "golden" / "senders"
+USAGE = TESTS / "fixtures" / "usage_metrics"
 REGISTRY = load()
 PLAN = compile_plan(REGISTRY)
 FILES = sorted(path.name.removesuffix(".otlp.json") for path in WRITTEN.glob("*.otlp.json"))
@@ -83,7 +84,7 @@ class Counted:
 
     def __init__(self, sender: str, *signals: str) -> None:
         time = FakeTime()
-        connector = StageMetrics(StageMetricsConfig(), make_settings("stage_metrics", time=time))
+        connector = StageMetrics(StageMetricsConfig(directories=(USAGE,)), make_settings("stage_metrics", time=time))
         for signal in signals or ("traces", "logs", "metrics"):
             if (WRITTEN / f"{sender}.{signal}.otlp.json").exists():
                 connector.process(enrich(written(f"{sender}.{signal}"), PLAN)[0])
@@ -250,3 +251,110 @@ OPERATIONS = {
 def test_operations(sender: str) -> None:
     """Operations by outcome, without the sender's inner workings."""
     assert Counted(sender, "traces").by("sdlc.operation.duration", "operation", "outcome") == OPERATIONS[sender]
+
+
+TOKENS = {
+    "gemini": {
+        ("gemini-2.5-pro", "input"): 9000 + 40 - 6000,
+        ("gemini-2.5-pro", "output"): 300,
+        ("gemini-2.5-pro", "cache_read"): 6000,
+        ("gemini-2.5-pro", "reasoning"): 500,
+    },
+    "copilot": {
+        ("gpt-5", "input"): 1500 - 1200,
+        ("gpt-5", "output"): 250 - 100,
+        ("gpt-5", "cache_read"): 1200,
+        ("gpt-5", "reasoning"): 100,
+        ("claude-sonnet-4-5", "input"): 4000 - 3000 - 500,
+        ("claude-sonnet-4-5", "output"): 400,
+        ("claude-sonnet-4-5", "cache_read"): 3000,
+        ("claude-sonnet-4-5", "cache_creation"): 500,
+    },
+    "traceloop": {
+        ("claude-sonnet-4-5", "input"): 5000 - 3000 - 1000,
+        ("claude-sonnet-4-5", "output"): 700,
+        ("claude-sonnet-4-5", "cache_read"): 3000,
+        ("claude-sonnet-4-5", "cache_creation"): 1000,
+        ("gpt-4o", "input"): 1000 - 600,
+        ("gpt-4o", "output"): 200 - 50,
+        ("gpt-4o", "cache_read"): 600,
+        ("gpt-4o", "reasoning"): 50,
+    },
+    "openinference": {
+        ("gpt-5", "input"): 2000 - 1500,
+        ("gpt-5", "output"): 500 - 300,
+        ("gpt-5", "cache_read"): 1500,
+        ("gpt-5", "reasoning"): 300,
+        ("text-embedding-3-small", "input"): 80,
+    },
+    "gen_ai": {
+        ("claude-sonnet-4-5", "input"): (3000 - 2000 - 500) + 200,
+        ("claude-sonnet-4-5", "output"): 400 + 50,
+        ("claude-sonnet-4-5", "cache_read"): 2000 + 5000,
+        ("claude-sonnet-4-5", "cache_creation"): 500,
+        ("gpt-4o", "input"): 1000,
+        ("gpt-4o", "output"): 100,
+        ("gpt-5-mini", "input"): 700,
+        ("gpt-5-mini", "output"): 90 - 30,
+        ("gpt-5-mini", "reasoning"): 30,
+        ("gpt-4.1", "input"): 4000 + 300,
+        ("gpt-4.1", "output"): 400 + 30,
+        ("claude-haiku-4-5", "input"): 900 - 600 - 100,
+        ("claude-haiku-4-5", "output"): 90 - 40,
+        ("claude-haiku-4-5", "cache_read"): 600,
+        ("claude-haiku-4-5", "cache_creation"): 100,
+        ("claude-haiku-4-5", "reasoning"): 40,
+    },
+}
+
+
+@pytest.mark.parametrize("sender", sorted(TOKENS))
+def test_tokens(sender: str) -> None:
+    """Tokens of each request once, though spans, log records and data points tell it, in kinds that never overlap."""
+    counted = Counted(sender).by("usage.tokens", "model", "token_type")
+    assert {labels: tokens for labels, tokens in counted.items() if tokens} == TOKENS[sender]
+
+
+def test_tokens_of_gemini_from_data_points() -> None:
+    """Where only metrics are sent, they tell the same."""
+    assert Counted("gemini", "metrics").by("usage.tokens", "model", "token_type") == TOKENS["gemini"]
+
+
+def test_tokens_of_copilot_from_data_points() -> None:
+    """Where only metrics are sent, the kinds inside others are not known, and the sum is the same."""
+    assert Counted("copilot", "metrics").by("usage.tokens", "model", "token_type") == {
+        ("gpt-5", "input"): 1500,
+        ("gpt-5", "output"): 250,
+        ("claude-sonnet-4-5", "input"): 4000,
+        ("claude-sonnet-4-5", "output"): 400,
+    }
+
+
+COST_USD = {
+    "gemini": {("gemini-2.5-pro",): (3040 * 1.25 + (300 + 500) * 10 + 6000 * 0.125) / 1e6},
+    "copilot": {
+        ("gpt-5",): (300 * 1.25 + (150 + 100) * 10 + 1200 * 0.125) / 1e6,
+        ("claude-sonnet-4-5",): (500 * 3 + 400 * 15 + 3000 * 0.3 + 500 * 3.75) / 1e6,
+    },
+    "traceloop": {
+        ("claude-sonnet-4-5",): (1000 * 3 + 700 * 15 + 3000 * 0.3 + 1000 * 3.75) / 1e6,
+        ("gpt-4o",): (400 * 2.5 + (150 + 50) * 10 + 600 * 1.25) / 1e6,
+    },
+    "openinference": {
+        ("gpt-5",): (500 * 1.25 + (200 + 300) * 10 + 1500 * 0.125) / 1e6,
+        ("text-embedding-3-small",): 0.0000016,
+    },
+    "gen_ai": {
+        ("claude-sonnet-4-5",): (700 * 3 + 450 * 15 + 7000 * 0.3 + 500 * 3.75) / 1e6,
+        ("gpt-4o",): (1000 * 2.5 + 100 * 10) / 1e6,
+        ("gpt-5-mini",): (700 * 0.25 + (60 + 30) * 2) / 1e6,
+        ("gpt-4.1",): (4300 * 2 + 430 * 8) / 1e6,
+        ("claude-haiku-4-5",): (200 * 1 + (50 + 40) * 5 + 600 * 0.1 + 100 * 1.25) / 1e6,
+    },
+}
+
+
+@pytest.mark.parametrize("sender", sorted(COST_USD))
+def test_cost(sender: str) -> None:
+    """Cost is what the sender tells in money, else by the price list of December 2025."""
+    assert Counted(sender).by("usage.cost", "model") == pytest.approx(COST_USD[sender])
