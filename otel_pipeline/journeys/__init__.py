@@ -1,0 +1,1 @@
+"""Requirements on their way through delivery, followed across traces and days."""
