@@ -8,6 +8,7 @@ from pydantic import Field
 from otel_pipeline import semconv
 from otel_pipeline.component import Connector, Options, Settings
 from otel_pipeline.helpers.span_aggregation import SpanAggregation, nanoseconds
+from otel_pipeline.journeys.follow import Follower, flow_rules
 from otel_pipeline.options import Duration
 from otel_pipeline.pdata import Batch, Signal
 
@@ -38,6 +39,11 @@ class StageMetricsConfig(Options):
     that totals stay exact. 0 = no limit."""
     series_expiration: Duration = 0.0
     """Series without a new observation for so long are forgotten, and start again when one comes. 0 = never."""
+    requirement_idle_timeout: Duration = Field(default=90 * 86400.0, gt=0)
+    """A requirement without a stage run for so long is given up: it ends as cancelled."""
+    max_requirements: int = Field(default=20_000, ge=1)
+    """Requirements that are followed from stage to stage, about 500 bytes each, in memory and in a file of the data
+    directory. Over that, those idle for longest are forgotten."""
 
 
 class StageMetrics(Connector):
@@ -48,6 +54,9 @@ class StageMetrics(Connector):
     Project, stage and agent come from the nearest ancestor that has them; the model of a stage run is that of most
     model calls inside. An error is counted at the failed span none of whose children failed. A log record that names
     its span takes labels like a child of that span, and waits like one; any other is counted when it arrives.
+
+    Runs of one requirement are followed from stage to stage, over traces and restarts: waiting, rework, lead time,
+    deployments that failed and were repaired become events (`semconv/registry/flow.yaml`), and metrics.
 
     Metrics that come in are passed on, except those that have the name of a derived metric and become a part of it.
     """
@@ -60,8 +69,20 @@ class StageMetrics(Connector):
     def __init__(self, config: StageMetricsConfig, settings: Settings) -> None:
         super().__init__(config, settings)
         self.flush_interval = config.metrics_flush_interval
-        self._plan = plan(semconv.load(config.directories), config)
+        registry = semconv.load(config.directories)
+        self._plan = plan(registry, config)
         self._aggregation = SpanAggregation(self._plan, settings)
+        self._follower = Follower(
+            flow_rules(registry),
+            settings.data_dir / "journeys" / f"{settings.id.replace('/', '_')}.sqlite",
+            settings.log,
+            idle_ns=nanoseconds(config.requirement_idle_timeout),
+            limit=config.max_requirements,
+        )
+
+    async def start(self) -> None:
+        """Remembers the requirements of the last run."""
+        self._follower.load()
 
     def process(self, batch: Batch) -> Batch | None:
         """Takes in items; what comes of them leaves with `flush`. Metrics of which nothing is made are passed on."""
@@ -69,6 +90,9 @@ class StageMetrics(Connector):
 
     def flush(self, now_unix_ns: int) -> Batch | None:
         """The series that changed since the last call."""
+        self._follower.take(self._aggregation.take_rows(everything=self.draining))
+        for batch in self._follower.tell(now_unix_ns):
+            self._aggregation.feed(batch)
         return self._aggregation.flush(now_unix_ns, everything=self.draining)
 
     def stale(self) -> bool:
@@ -77,9 +101,11 @@ class StageMetrics(Connector):
 
 
 def plan(registry: semconv.Registry, config: StageMetricsConfig) -> dict[str, Any]:
-    """The plan for the native aggregator (`_native.pyi`): the registry's metrics, bound late."""
+    """The plan for the native aggregator (`_native.pyi`): the registry's metrics, bound late, and rows."""
+    metrics = semconv.metric_plan(registry)
     return {
-        **semconv.metric_plan(registry),
+        **metrics,
+        "metrics": [*metrics["metrics"], *semconv.row_plans(registry)],
         "cardinality_limit": config.aggregation_cardinality_limit,
         "series_expiration_ns": nanoseconds(config.series_expiration),
         "late_binding": {

@@ -66,6 +66,15 @@ class SpanAggregation:
             self._counts[Signal.METRICS].sent += batch.items - (rest.items if rest else 0)
         return rest
 
+    def feed(self, batch: Batch) -> None:
+        """Takes in items that the connector made itself: they are no part of its item balance."""
+        self._aggregator.update(batch, self._now_ns())
+
+    def take_rows(self, *, everything: bool) -> dict[str, list[tuple[int, float, list[str]]]]:
+        """Every observation since the last call of the plans that ask for rows: time, value, labels; with `everything`
+        nothing is left waiting."""
+        return self._aggregator.take_rows(self._now_ns(), everything)
+
     def flush(self, now_unix_ns: int, *, everything: bool) -> Batch | None:
         """The series that changed; with `everything` nothing is left waiting."""
         flush = self._aggregator.flush_all if everything else self._aggregator.flush

@@ -3,12 +3,10 @@ end of a requirement means, told as events that metrics are derived from (`semco
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-__all__ = ["Event", "Flow", "FlowRules", "Gauge", "Milestone", "StageRun"]
+from otel_pipeline.semconv import Milestone
 
-Milestone = Literal["commit", "deployment", "acceptance"]
-"""What a stage can mean for a requirement besides its place in the order."""
+__all__ = ["Environment", "Event", "Flow", "FlowRules", "Gauge", "Requirement", "StageRun"]
 
 PRODUCTION = "production"
 """Of `deployment.environment.name` (OpenTelemetry's resource conventions)."""
@@ -311,5 +309,3 @@ def _gauges(key: tuple[str, str], count: int, oldest: int | None, now_unix_ns: i
     age = 0.0 if oldest is None else max(0, now_unix_ns - oldest) / NANOSECONDS
     yield Gauge("sdlc.requirements.in_stage", labels, float(count))
     yield Gauge("sdlc.requirement.oldest_age", labels, age)
-
-

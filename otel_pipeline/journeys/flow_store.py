@@ -13,8 +13,10 @@ from otel_pipeline.journeys.flow import Environment, Flow, Requirement
 __all__ = ["FlowStore"]
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS requirement (project TEXT, id TEXT, state TEXT NOT NULL, PRIMARY KEY (project, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS environment (project TEXT, name TEXT, state TEXT NOT NULL, PRIMARY KEY (project, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requirement
+    (project TEXT, id TEXT, state TEXT NOT NULL, PRIMARY KEY (project, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS environment
+    (project TEXT, name TEXT, state TEXT NOT NULL, PRIMARY KEY (project, name)) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
 _VERSION = 1

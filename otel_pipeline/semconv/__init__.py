@@ -5,13 +5,14 @@ them. `compile_plan` makes of it what the enrichment pass runs, `metric_plan` wh
 runs, `compile_live_check` what telemetry is compared with.
 """
 
-from otel_pipeline.semconv.attributes import Attribute, Member
+from otel_pipeline.semconv.attributes import Attribute, Member, Milestone
 from otel_pipeline.semconv.compile import compile_plan
 from otel_pipeline.semconv.derive import late_binding_plan, metric_plan
 from otel_pipeline.semconv.live_check import LiveCheck, compile_live_check
 from otel_pipeline.semconv.load import load, shipped_directory
 from otel_pipeline.semconv.metrics import Derivation, Label, Metric
 from otel_pipeline.semconv.registry import Registry
+from otel_pipeline.semconv.rows import row_plans
 from otel_pipeline.semconv.rules import Rule
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LiveCheck",
     "Member",
     "Metric",
+    "Milestone",
     "Registry",
     "Rule",
     "compile_live_check",
@@ -28,5 +30,6 @@ __all__ = [
     "late_binding_plan",
     "load",
     "metric_plan",
+    "row_plans",
     "shipped_directory",
 ]

@@ -12,6 +12,7 @@ __all__ = [
     "EntityKind",
     "Identity",
     "Member",
+    "Milestone",
     "ModelFacts",
     "Price",
     "ProjectFacts",
@@ -58,6 +59,10 @@ class ModelFacts:
     """Oldest first."""
 
 
+Milestone = Literal["commit", "deployment", "acceptance"]
+"""A stage whose runs begin a change, bring it to an environment, or end a requirement."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageFacts:
     """Of a member of `sdlc.stage.name`."""
@@ -65,6 +70,8 @@ class StageFacts:
     role: str | None
     """The role agent: `req_agent`."""
     expected_duration_seconds: float | None
+    milestone: Milestone | None
+    """What the stage means for a requirement besides its place in the order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from otel_pipeline.options import Duration, Options
-from otel_pipeline.semconv.attributes import ContentKind, EntityKind
+from otel_pipeline.semconv.attributes import ContentKind, EntityKind, Milestone
 from otel_pipeline.semconv.conditions import (
     Condition,
     Scalar,
@@ -106,6 +106,9 @@ class StageNotes(Notes):
     """The role agent that does the stage: `req_agent`."""
     expected_duration: Duration | None = None
     """What views compare runs with."""
+    milestone: Milestone | None = None
+    """`commit`: its first run begins a change. `deployment`: its runs bring changes to an environment. `acceptance`: a
+    run that succeeds ends the requirement."""
 
 
 class ProjectNotes(Notes):

@@ -101,7 +101,9 @@ def _member(member: files.EnumMember) -> Member:
         properties=notes.properties,
         brief=member.brief or "",
         model=_model(notes),
-        stage=StageFacts(notes.stage.role, notes.stage.expected_duration) if notes.stage else None,
+        stage=StageFacts(notes.stage.role, notes.stage.expected_duration, notes.stage.milestone)
+        if notes.stage
+        else None,
         project=ProjectFacts(**dict(notes.project)) if notes.project else None,
         number=member.value if type(member.value) is int else None,
     )

@@ -28,9 +28,7 @@ def run(stage: str, start: float, end: float, **more: str) -> StageRun:
         "environment": "",
         "rollback_reason": "",
     }
-    return StageRun(
-        stage=stage, start_unix_ns=int(start * HOUR), end_unix_ns=int(end * HOUR), **values | more
-    )
+    return StageRun(stage=stage, start_unix_ns=int(start * HOUR), end_unix_ns=int(end * HOUR), **values | more)
 
 
 def told(flow: Flow, name: str) -> list[Event]:

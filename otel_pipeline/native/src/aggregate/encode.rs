@@ -53,7 +53,7 @@ impl Encoder<'_> {
         put_bytes_field(out, metric::DESCRIPTION, plan.description.as_bytes());
         put_bytes_field(out, metric::UNIT, plan.unit.as_bytes());
         let data = match plan.instrument {
-            Instrument::Gauge => metric::GAUGE,
+            Instrument::Gauge | Instrument::Rows => metric::GAUGE,
             Instrument::Counter | Instrument::UpDownCounter => metric::SUM,
             Instrument::Histogram => metric::HISTOGRAM,
         };

@@ -9,7 +9,7 @@ use super::extract::{Extractor, Head, span_number, trace_number};
 use super::intern::Interner;
 use super::keys::{Keys, Lists};
 use super::late::{Counts, Late, Tables};
-use super::metrics::{Counted, Metrics};
+use super::metrics::{Counted, Metrics, TextRow};
 use super::plan::{DerivationPlan, Item, MetricPlan, Plan};
 use super::points::Points;
 use super::select::Candidate;
@@ -272,36 +272,33 @@ impl Engine {
     /// Decides what is due and returns the series that changed: a metrics request and its number of data points.
     /// `now_ns` is of the monotonic clock, for waiting; `unix_ns` stands in the points.
     pub fn flush(&mut self, now_ns: u64, unix_ns: u64) -> (Vec<u8>, u64) {
-        if let Some(late) = &mut self.late {
-            late.decide(
-                now_ns,
-                false,
-                &self.tables,
-                &mut self.counts,
-                &mut self.metrics,
-            );
-            if let Some(before_ns) = now_ns.checked_sub(late.rules.max_wait_ns) {
-                late.traces.forget_idle(before_ns);
-            }
-        }
-        self.points.expire(&mut self.metrics, now_ns);
-        self.metrics.settle_usage(now_ns, false);
+        self.decide(now_ns, false);
         self.metrics.take_changed(now_ns, unix_ns)
     }
 
     /// As `flush`, but decides everything without waiting: for the end.
     pub fn flush_all(&mut self, now_ns: u64, unix_ns: u64) -> (Vec<u8>, u64) {
-        if let Some(late) = &mut self.late {
-            late.decide(
-                now_ns,
-                true,
-                &self.tables,
-                &mut self.counts,
-                &mut self.metrics,
-            );
-        }
-        self.metrics.settle_usage(now_ns, true);
+        self.decide(now_ns, true);
         self.metrics.take_changed(now_ns, unix_ns)
+    }
+
+    /// Decides what is due, or everything, and returns each observation of the plans that ask for rows, since the last
+    /// call.
+    pub fn take_rows(&mut self, now_ns: u64, everything: bool) -> BTreeMap<String, Vec<TextRow>> {
+        self.decide(now_ns, everything);
+        self.metrics.take_rows()
+    }
+
+    fn decide(&mut self, now_ns: u64, everything: bool) {
+        if let Some(late) = &mut self.late {
+            let (counts, metrics) = (&mut self.counts, &mut self.metrics);
+            late.decide(now_ns, everything, &self.tables, counts, metrics);
+            if let Some(before_ns) = now_ns.checked_sub(late.rules.max_wait_ns) {
+                late.traces.forget_idle(before_ns);
+            }
+        }
+        self.points.expire(&mut self.metrics, now_ns);
+        self.metrics.settle_usage(now_ns, everything);
     }
 
     /// Counts usage early where too much waits, and lets go of label values that nothing refers to any more.

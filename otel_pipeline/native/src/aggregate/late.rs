@@ -114,8 +114,8 @@ impl Late {
             .collect();
         let usage = metrics.usage.as_ref();
         let is_shown = |slot: &usize| {
-            let of_usage = usage.is_some_and(|usage| usage.table.shows(*slot));
-            *slot == stage || of_usage || tables.spans.shows(*slot)
+            let of_usage = usage.is_some_and(|usage| usage.table.awaits(*slot));
+            *slot == stage || of_usage || tables.spans.awaits(*slot)
         };
         let awaited = inherited.iter().copied().filter(is_shown).collect();
         let (model, outcome) = (slots.attribute(&plan.model), slots.attribute(&plan.outcome));

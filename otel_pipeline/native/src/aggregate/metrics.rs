@@ -1,10 +1,12 @@
 //! All metrics, with the texts of their labels: where observations go that a table's derivations make of an item.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use super::claims::Claims;
 use super::encode::Encoder;
 use super::intern::{ABSENT, Interner, Symbol};
-use super::plan::MAX_EXEMPLAR_ATTRIBUTES;
+use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES};
 use super::select::{Mask, members};
 use super::series::{Amount, Family, Moment, Observation};
 use super::streams::Reading;
@@ -16,6 +18,9 @@ const CONSTANTS_EVERY_NS: u64 = 60_000_000_000;
 
 /// Gauges that got no value for so long are forgotten: what they were about is gone.
 const GAUGE_EXPIRATION_NS: u64 = 3_600_000_000_000;
+
+/// Time, value and labels of a row.
+pub type TextRow = (u64, f64, Vec<String>);
 
 pub struct Metrics {
     pub interner: Interner,
@@ -178,6 +183,23 @@ impl Metrics {
         self.start_unix_ns = self.start_unix_ns.max(unix_ns);
         self.expire(now_ns);
         request
+    }
+
+    /// The rows since the last call, by name of their plan.
+    pub fn take_rows(&mut self) -> BTreeMap<String, Vec<TextRow>> {
+        let interner = &self.interner;
+        let asked = self.families.iter_mut();
+        let asked = asked.filter(|family| family.plan.instrument == Instrument::Rows);
+        let text = |symbol: &Symbol| interner.text(*symbol).to_owned();
+        let taken = asked.map(|family| {
+            let rows = std::mem::take(&mut family.rows).into_iter();
+            let rows = rows.map(|row| {
+                let labels = row.labels.iter().map(text).collect();
+                (row.time_ns, row.value, labels)
+            });
+            (family.plan.name.clone(), rows.collect())
+        });
+        taken.collect()
     }
 
     fn expire(&mut self, now_ns: u64) {

@@ -35,6 +35,7 @@ use pyo3::prelude::*;
 use crate::batch::Batch;
 use crate::otlp::Signal;
 use engine::Engine;
+use metrics::TextRow;
 use plan::Plan;
 
 /// The Python face of `Engine`; see `_native.pyi`.
@@ -107,6 +108,15 @@ impl SpanAggregator {
 
     fn stats(&self) -> BTreeMap<&'static str, u64> {
         self.lock().stats()
+    }
+
+    fn take_rows(
+        &self,
+        py: Python<'_>,
+        now_ns: u64,
+        everything: bool,
+    ) -> BTreeMap<String, Vec<TextRow>> {
+        py.detach(|| self.lock().take_rows(now_ns, everything))
     }
 
     fn missing_prices(&self) -> BTreeMap<String, u64> {

@@ -66,6 +66,8 @@ pub enum Instrument {
     UpDownCounter,
     Gauge,
     Histogram,
+    /// No metric: every observation by itself, for `take_rows`.
+    Rows,
 }
 
 /// One way in which a metric gets observations.

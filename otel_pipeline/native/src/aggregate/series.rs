@@ -35,6 +35,17 @@ pub struct Exemplar {
     pub order: u64,
 }
 
+/// One observation of a plan that keeps each.
+pub struct Row {
+    pub labels: Box<[Symbol]>,
+    /// In the unit of the plan.
+    pub value: f64,
+    pub time_ns: u64,
+}
+
+/// Rows of one plan that may wait to be taken; what is over is counted as overflowed.
+const MAX_ROWS: usize = 100_000;
+
 pub struct Series {
     /// Symbols of the label values in the order of the metric's labels; None for the overflow series.
     pub labels: Option<Box<[Symbol]>>,
@@ -58,6 +69,8 @@ pub struct Family {
     pub plan: MetricPlan,
     pub labels: Vec<Label>,
     pub series: Vec<Series>,
+    /// Instead of series, where the plan asks for rows.
+    pub rows: Vec<Row>,
     /// Observations that went to the overflow series.
     pub overflowed: u64,
     /// Observations that cannot be added up: negative ones of what never falls.
@@ -100,6 +113,7 @@ impl Family {
         Ok(Self {
             labels: labels.map_err(|error| format!("{}: {error}", plan.name))?,
             series: Vec::new(),
+            rows: Vec::new(),
             overflowed: 0,
             refused: 0,
             is_whole,
@@ -133,6 +147,9 @@ impl Family {
         if !value.is_finite() || (value < 0.0 && never_falls) {
             self.refused += 1;
             return;
+        }
+        if self.plan.instrument == Instrument::Rows {
+            return self.keep_row(values, value, seen.time_ns, interner);
         }
         let Some(at) = self.find(values, moment, interner) else {
             return;
@@ -183,6 +200,26 @@ impl Family {
         }
         self.series[at].sum += added.value * scale;
         self.touch(at, moment);
+    }
+
+    fn keep_row(
+        &mut self,
+        values: impl Iterator<Item = Symbol>,
+        value: f64,
+        time_ns: u64,
+        interner: &mut Interner,
+    ) {
+        if self.rows.len() >= MAX_ROWS {
+            self.overflowed += 1;
+            return;
+        }
+        let shown = self.labels.iter_mut().zip(values);
+        let labels = shown.map(|(label, value)| label.shown(value, interner));
+        self.rows.push(Row {
+            labels: labels.collect(),
+            value,
+            time_ns,
+        });
     }
 
     /// Says that a series is to be flushed.
@@ -316,6 +353,8 @@ impl Family {
     /// Names every symbol that a series or an exemplar holds, and lets go of all others.
     pub fn mark(&mut self, live: &mut dyn FnMut(Symbol)) {
         self.labels.iter_mut().for_each(Label::forget);
+        let kept = self.rows.iter().flat_map(|row| row.labels.iter());
+        kept.for_each(|symbol| live(*symbol));
         for series in &self.series {
             series
                 .labels

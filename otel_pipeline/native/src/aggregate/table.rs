@@ -5,7 +5,9 @@ use super::claims::{Claim, Claims, MAX_CLAIMS, NUMBERS};
 use super::extract::Extractor;
 use super::intern::{ABSENT, Interner, Symbol};
 use super::keys::{Keys, Lists};
-use super::plan::{DerivationPlan, LabelOverride, LabelSource, Measure, MetricPlan, Source};
+use super::plan::{
+    DerivationPlan, Instrument, LabelOverride, LabelSource, Measure, MetricPlan, Source,
+};
 use super::select::{Candidate, Mask, Selection, members};
 use super::slots::{LateTest, Slots};
 use super::text::{number, symbol_of};
@@ -21,6 +23,8 @@ pub struct Derivation {
     /// The label that has a word for each number, and the words.
     pub states: Option<(usize, Vec<(f64, Symbol)>)>,
     pub takes: bool,
+    /// Of a plan that keeps rows.
+    pub is_row: bool,
 }
 
 /// Where a derivation finds what it observes.
@@ -178,6 +182,7 @@ impl Table {
             },
             scale: plan.scale,
             labels,
+            is_row: metric.instrument == Instrument::Rows,
             states,
             takes: plan.takes,
         }
@@ -218,9 +223,18 @@ impl Table {
 
     /// Whether what is in `slot` makes a difference.
     pub fn shows(&self, slot: usize) -> bool {
-        let mut labels = self.derivations.iter().flat_map(|one| &one.labels);
-        let shown = labels.any(|from| *from == LabelFrom::Slot(slot));
-        shown || self.late.iter().any(|test| test.slot == slot)
+        self.labels_need(slot, |_| true) || self.late.iter().any(|test| test.slot == slot)
+    }
+
+    /// Whether items are to wait for what is in `slot`: rows take what is known.
+    pub fn awaits(&self, slot: usize) -> bool {
+        self.labels_need(slot, |one| !one.is_row) || self.late.iter().any(|test| test.slot == slot)
+    }
+
+    fn labels_need(&self, slot: usize, of: impl Fn(&Derivation) -> bool) -> bool {
+        let derivations = self.derivations.iter().filter(|one| of(one));
+        let mut labels = derivations.flat_map(|one| &one.labels);
+        labels.any(|from| *from == LabelFrom::Slot(slot))
     }
 
     /// Whether no item is of interest.

@@ -127,6 +127,7 @@ impl<'t> Told<'t> {
                     (true, true) => return Err(Refusal::Unsupported),
                 }
             }
+            Instrument::Rows => return Err(Refusal::Unsupported),
             Instrument::UpDownCounter if is_one => return Err(Refusal::Unsupported),
             Instrument::UpDownCounter => self.change(streams, now_ns)? * scale,
             Instrument::Histogram if self.place.kind.is_gauge() => self.point.reading.value * scale,
