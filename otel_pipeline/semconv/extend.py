@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv.metric_notes import MetricNotes
 from otel_pipeline.semconv.notes import AttributeNotes, RuleNotes
 from otel_pipeline.semconv.source import Definition
 
-__all__ = ["extended", "extends", "has_notes"]
+__all__ = ["extended", "extends", "extension_fault", "has_notes"]
+
+
+Rule = TypeVar("Rule", bound=RuleNotes)
 
 
 def extends(value: Any) -> bool:
@@ -27,6 +30,18 @@ def _notes(value: Any) -> Any:
     return getattr(getattr(value, "annotations", None), "otel_pipeline", None)
 
 
+def extension_fault(old: Definition, new: Definition) -> str:
+    """Why `new` cannot be laid over `old`; empty where it can."""
+    base, added = _notes(old.value), _notes(new.value)
+    if isinstance(added, MetricNotes):
+        is_derived = isinstance(base, MetricNotes) and bool(base.derive)
+        if is_derived and (added.set or added.usage):
+            return "the metric is derived: set and usage are for metrics of senders"
+        if not is_derived and added.derive:
+            return "the metric is a sender's: derive one of another name"
+    return ""
+
+
 def extended(old: Definition, new: Definition) -> Definition:
     """`old` with what `new` adds. It stands where `new` stands, so that problems are told there."""
     value, added = old.value, new.value
@@ -34,7 +49,7 @@ def extended(old: Definition, new: Definition) -> Definition:
         return replace(new, value=_attribute(value, added))
     if isinstance(value, files.MetricDef):
         return replace(new, value=_metric(value, added))
-    annotations = files.RuleAnnotations(otel_pipeline=_rule(value.annotations.otel_pipeline, added))
+    annotations = files.RuleAnnotations(otel_pipeline=_rule(value.annotations.otel_pipeline or RuleNotes(), added))
     attributes = {"attributes": (*value.attributes, *added.attributes)} if hasattr(value, "attributes") else {}
     return replace(new, value=value.model_copy(update={"annotations": annotations, **attributes}))
 
@@ -69,16 +84,13 @@ def _members(old: Sequence[files.EnumMember], new: Sequence[files.EnumMember]) -
 
 def _metric(old: files.MetricDef, new: files.MetricDef) -> files.MetricDef:
     base, added = old.annotations.otel_pipeline or MetricNotes(), new.annotations.otel_pipeline or MetricNotes()
-    rule = _rule(base, new)
-    notes = base.model_copy(
-        update={"derive": (*base.derive, *added.derive), "match": rule.match, "set": rule.set, "usage": rule.usage}
-    )
+    notes = base.model_copy(update={"derive": (*base.derive, *added.derive)}) if base.derive else _rule(base, new)
     annotations = files.MetricAnnotations(otel_pipeline=notes)
     return old.model_copy(update={"attributes": (*old.attributes, *new.attributes), "annotations": annotations})
 
 
-def _rule(old: RuleNotes | None, new: Any) -> RuleNotes:
-    base, added = old or RuleNotes(), new.annotations.otel_pipeline
+def _rule(base: Rule, new: Any) -> Rule:
+    added: RuleNotes = new.annotations.otel_pipeline
     match = added.match if "match" in added.model_fields_set else base.match
     return base.model_copy(
         update={"match": match, "set": {**base.set, **added.set}, "usage": added.usage or base.usage}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from otel_pipeline.errors import Problem, SemconvError
 from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv import v1
-from otel_pipeline.semconv.extend import extended, extends, has_notes
+from otel_pipeline.semconv.extend import extended, extends, extension_fault, has_notes
 from otel_pipeline.semconv.references import NOTES
 from otel_pipeline.semconv.registry import Registry
 from otel_pipeline.semconv.resolve import resolve
@@ -46,6 +46,8 @@ class Definitions:
         if extends(new.value):
             if old is None:
                 self.problems.append(new.problem(f"extends {name!r}, which is not defined", "", *NOTES, "extend"))
+            elif fault := extension_fault(old, new):
+                self.problems.append(new.problem(fault, "", *NOTES))
             else:
                 entries[name] = extended(old, new)
         elif old is not None and old.layer != new.layer and has_notes(old.value) and not has_notes(new.value):
