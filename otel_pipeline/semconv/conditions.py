@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from otel_pipeline._native import regex_problem
 
@@ -82,7 +82,7 @@ def parse_condition(raw: Any) -> Condition:
     """The condition of a YAML value. Raises ValueError that says what is wrong."""
     match raw:
         case bool() | int():
-            return Condition(literal=raw)
+            return Condition(literal=_checked_scalar(raw))
         case str():
             return Condition(glob=raw) if "*" in raw or "?" in raw else Condition(literal=raw)
         case list() if raw:
@@ -106,7 +106,7 @@ def _parse_mapping(raw: dict[Any, Any]) -> Condition:
     ((key, value),) = raw.items()
     match key, value:
         case "literal", str() | bool() | int():
-            return Condition(literal=value)
+            return Condition(literal=_checked_scalar(value))
         case "regex", str():
             return Condition(regex=checked_regex(value))
         case "present", bool():
@@ -114,6 +114,16 @@ def _parse_mapping(raw: dict[Any, Any]) -> Condition:
         case "not", _:
             return Condition(negated=parse_condition(value))
     raise ValueError(f"unknown test {key!r} with {value!r}: one of {_KEYS}")
+
+
+AnyScalar = TypeVar("AnyScalar", Scalar, Scalar | None)
+
+
+def _checked_scalar(value: AnyScalar) -> AnyScalar:
+    """Telemetry has no larger numbers than those of 64 bits."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"the number {value} does not fit into 64 bits")
+    return value
 
 
 def checked_regex(pattern: str) -> str:
@@ -126,7 +136,7 @@ def checked_regex(pattern: str) -> str:
 def parse_source(raw: Any) -> ValueSource | Scalar:
     """The source of a YAML value: a scalar stands for itself. Raises ValueError that says what is wrong."""
     if isinstance(raw, str | bool | int):
-        return raw
+        return _checked_scalar(raw)
     if not isinstance(raw, dict):
         raise ValueError(f"not a value: {raw!r} (text, number, true, false, or a mapping such as {{attribute: key}})")
     known = {"value", "attribute", "resource", "anywhere", "event", "name", "regex", "map", "member", "override"}
@@ -140,7 +150,7 @@ def parse_source(raw: Any) -> ValueSource | Scalar:
     if "member" in raw and (froms != ["attribute"] or not isinstance(raw["attribute"], str) or "map" in raw):
         raise ValueError("member goes with one attribute, and without map")
     return ValueSource(
-        value=_typed(raw, "value", (str, bool, int), None),
+        value=_checked_scalar(_typed(raw, "value", (str, bool, int), None)),
         attributes=_keys(raw, "attribute"),
         resource=_keys(raw, "resource"),
         anywhere=_keys(raw, "anywhere"),
@@ -171,7 +181,7 @@ def _keys(raw: dict[str, Any], key: str) -> tuple[str, ...]:
 def _table(raw: Any) -> dict[str, Scalar]:
     if not isinstance(raw, dict) or not all(isinstance(value, str | bool | int) for value in raw.values()):
         raise ValueError(f"map needs text on both sides, not {raw!r}")
-    return {_written(key): value for key, value in raw.items()}
+    return {_written(key): _checked_scalar(value) for key, value in raw.items()}
 
 
 def _written(key: Any) -> str:

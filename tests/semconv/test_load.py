@@ -182,6 +182,11 @@ def rule(match: str, values: str) -> str:
         (rule("{name: x}", "{sdlc.stage.run: perhaps}"), "'perhaps' is not true or false"),
         (rule("{name: x}", "{sdlc.outcome: true}"), "True is not text"),
         (rule("{name: x}", "{sdlc.outcome: {atribute: x}}"), "unknown key 'atribute'"),
+        (rule("{attributes: {a: 9223372036854775808}}", "{sdlc.outcome: x}"), "does not fit into 64 bits"),
+        (
+            rule("{name: x}", "{sdlc.outcome: {name: true, map: {a: -9223372036854775809}}}"),
+            "does not fit into 64 bits",
+        ),
         (rule("{name: x}", "{sdlc.outcome: {attribute: x, name: true}}"), "exactly one of value, attribute"),
         (rule("{name: x}", "{sdlc.outcome: {attribute: sdlc.model.name, member: vendor}}"), "the property 'vendor'"),
         (rule("{name: {regex: '('}}", "{sdlc.outcome: x}"), "not a regular expression: '('"),

@@ -15,8 +15,7 @@ from otel_pipeline.pdata import Batch
 from otel_pipeline.processors.semconv import Semconv, SemconvConfig
 from otel_pipeline.semconv import load
 from otel_pipeline.semconv.check import check
-from otel_pipeline.testing import FakeTime, make_settings, make_span, make_traces
-from tests.connectors.aggregation import make_log, make_logs
+from otel_pipeline.testing import FakeTime, make_log, make_logs, make_settings, make_span, make_traces
 from tests.oracle.stages import metrics_in, texts
 
 EXAMPLE = DEFAULT_FILE.parent / "examples" / "semconv" / "review_agent.yaml"
