@@ -92,11 +92,14 @@ def test_a_request_waits_for_the_labels_of_its_span() -> None:
 
 
 def test_usage_without_an_id_counts_by_itself() -> None:
-    """Two equal items are two requests."""
-    harness = UsageHarness(RULES)
-    harness.send(span(1, prompt=10), span(2, prompt=10))
-    harness.wait()
-    assert harness.total("input") == 20
+    """Two items that tell the same numbers are two requests; one that is sent again is known."""
+    spans, events = [span(1, prompt=10), span(2, prompt=10)], [event(start=1, prompt=10), event(start=2, prompt=10)]
+    for items in (spans, events):
+        harness = UsageHarness(RULES)
+        for _ in range(2):
+            harness.send(*items, *items)
+            harness.wait()
+        assert harness.total("input") == 20
 
 
 TURNS: dict[str, Any] = {**SPANS, "selector": {"name": {"literal": "turn"}}, "request": [], "sum": True}
@@ -107,7 +110,7 @@ def test_a_sum_counts_where_no_single_request_is_told() -> None:
     """A turn beside its requests is superseded; its prompts were not one long prompt."""
     rules = [*RULES, TURNS]
     turn = make_traces(make_span("turn", trace=9, span=9, model="m", prompt=300_000, session__id="s"))
-    requests = (event(prompt=100_000, session__id="s") for _ in range(3))
+    requests = (event(prompt=100_000, start=start, session__id="s") for start in range(3))
     for told, superseded in (((turn,), 0), ((turn, *requests), 1)):
         harness = UsageHarness(rules, [price(input=3, output=15, above=ABOVE)])
         harness.send(*told)

@@ -22,6 +22,7 @@ fn usage(request: u64, item: Telling, input: f64, cost_usd: Option<f64>) -> Usag
     }
     Usage {
         request: NonZeroU64::new(request),
+        has_id: true,
         whose: Whose {
             session: NonZeroU64::new(7),
             sender: 1,

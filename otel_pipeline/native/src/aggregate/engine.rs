@@ -220,7 +220,8 @@ impl Engine {
         let (claims, faults) = (&mut self.claims, &mut self.faults);
         let possible = table.claim(&candidate, lists, slots, interner, claims, faults);
         if let Some(usage) = &mut self.metrics.usage {
-            usage.announce_event(&candidate, lists, context, event.time_ns, claims, now_ns);
+            let told = (event.time_ns, || event.content_number());
+            usage.announce_event(&candidate, lists, context, told, claims, now_ns);
         }
         if possible == 0 && claims.is_empty() {
             return;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use super::ledger::{Cost, Counted, Counts, Ledger, Limits};
 use super::prices::Prices;
@@ -119,26 +120,30 @@ impl Account {
         self.announce(told, claims, now_ns);
     }
 
-    /// Notes what a log record tells, and claims it.
+    /// Notes what a log record tells, and claims it. `content` is a number made of all that the record says.
+    #[inline]
     pub fn announce_event<'a>(
         &mut self,
         candidate: &Candidate<'a, '_>,
         lists: &Lists<'a>,
         context: &Context<'_>,
-        time_ns: u64,
+        (time_ns, content): (u64, impl FnOnce() -> u64),
         claims: &mut Vec<Claim>,
         now_ns: u64,
     ) {
         if context.new_scope {
             self.events.enter(context);
         }
-        let told = self.events.read(
-            candidate,
-            lists,
-            context.resource,
-            time_ns,
-            &mut self.refused,
-        );
+        let resource = context.resource;
+        let told = self
+            .events
+            .read(candidate, lists, resource, time_ns, &mut self.refused);
+        let told = told.map(|usage| Usage {
+            request: usage
+                .request
+                .or_else(|| NonZeroU64::new(content() ^ usage.whose.sender)),
+            ..usage
+        });
         self.announce(told, claims, now_ns);
     }
 

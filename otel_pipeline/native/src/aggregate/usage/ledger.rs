@@ -397,7 +397,7 @@ impl Fact {
     fn new(usage: Usage) -> Self {
         Self {
             usage,
-            sources: Sources::of(usage.item, usage.request.is_some()),
+            sources: Sources::of(usage.item, usage.has_id),
             ranks: None,
         }
     }
@@ -418,8 +418,7 @@ impl Fact {
                 whose: own_rank,
             })
         });
-        self.sources
-            .add(Sources::of(other.item, other.request.is_some()));
+        self.sources.add(Sources::of(other.item, other.has_id));
         for (place, known) in ranks.numbers.iter_mut().enumerate() {
             let Some(number) = other.numbers.get(place) else {
                 continue;

@@ -4,7 +4,8 @@
 //! each label is taken from the telling that knows most (more kinds of tokens, then span before log record, then the
 //! earlier one), and what that one lacks from the next. The order of arrival makes no difference. A request is counted
 //! `decision_wait` after it was first told, and not before every span and log record that told it has its labels; what
-//! tells it in the `max_wait` after that is a duplicate and ignored.
+//! tells it in the `max_wait` after that is a duplicate and ignored. Items without such an id are requests by themselves;
+//! sent again they are known, spans by their own ids, log records by their content.
 //!
 //! **One source for a session.** A session may tell its usage by requests, by spans or log records without an id, by sums
 //! (a span of several requests), and by data points, all at once. Requests known by id go before the rest, spans before
@@ -134,8 +135,11 @@ pub struct Whose {
 /// What one item tells.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
-    /// Hash of the request's id. Data points have none.
+    /// Hash of the request's id; of a log record without one, of the record itself, as senders repeat what was not
+    /// acknowledged. Data points have none.
     pub request: Option<NonZeroU64>,
+    /// Other items may tell the same request.
+    pub has_id: bool,
     pub whose: Whose,
     pub item: Telling,
     /// Of data points what they add, which for an outer kind can be negative.

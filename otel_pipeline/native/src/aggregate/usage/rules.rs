@@ -166,8 +166,10 @@ impl UsageRules {
         members(selected).find_map(|at| {
             let rule = &self.rules[at];
             let numbers = rule.numbers(candidate.seen, refused);
+            let request = identity(&rule.request, lists).map(|id| hash("request", id));
             (!numbers.is_empty()).then(|| Usage {
-                request: identity(&rule.request, lists).map(|id| hash("request", id)),
+                request,
+                has_id: request.is_some(),
                 whose: whose(&mut self.sender, rule, lists, resource),
                 item: Telling::of(self.item, rule.is_sum),
                 numbers,
@@ -196,6 +198,7 @@ impl UsageRules {
             }
             Some(Usage {
                 request: None,
+                has_id: false,
                 whose: whose(&mut self.sender, rule, lists, resource),
                 item: Telling::Point,
                 numbers,
