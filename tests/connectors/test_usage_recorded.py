@@ -1,13 +1,12 @@
 """Tokens and cost of recorded sessions, by the shipped rules: each request once, whatever arrives in whatever order."""
 
-from collections.abc import Sequence
 from itertools import chain, permutations
 from pathlib import Path
 
 import pytest
 
 from otel_pipeline.connectors.stage_metrics import StageMetrics, StageMetricsConfig
-from otel_pipeline.pdata import Limits, Signal, decode, to_proto
+from otel_pipeline.pdata import Limits, decode, to_proto
 from otel_pipeline.processors.semconv import Semconv, SemconvConfig
 from otel_pipeline.testing import FakeTime, make_settings
 
@@ -15,9 +14,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 SIGNALS = ("traces", "logs", "metrics")
 ORDERS = list(chain.from_iterable(permutations(SIGNALS, size) for size in (1, 2, 3)))
 NINE_REQUESTS = {"input": sum(range(121, 130)), "output": 9 * 42, "cache_read": 9000, "cache_creation": 90}
-SEMCONV = Semconv(
-    SemconvConfig(directories=(FIXTURES / "usage",)), make_settings("semconv", time=FakeTime())
-)
+SEMCONV = Semconv(SemconvConfig(directories=(FIXTURES / "usage",)), make_settings("semconv", time=FakeTime()))
 
 
 class Gateway:
@@ -32,8 +29,9 @@ class Gateway:
         self.labels: set[tuple[str, ...]] = set()
 
     def receive(self, signal: str, recording: str) -> None:
-        body = (FIXTURES / "recorded" / f"{recording}.{signal}.otlp.pb").read_bytes()
-        batch, _ = decode(signal, body, False, Limits())
+        """Takes in the recording of a signal: `traces`, or `traces.trimmed` where only a part was kept."""
+        path = FIXTURES / "recorded" / f"{recording}.{signal}.otlp.json"
+        batch, _ = decode(signal.partition(".")[0], path.read_bytes(), True, Limits())
         enriched = SEMCONV.process(batch)
         assert enriched is not None
         self.stages.process(enriched)
@@ -57,7 +55,7 @@ class Gateway:
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
-def test_claude_code_is_counted_once(order: Sequence[str]) -> None:
+def test_claude_code_is_counted_once(order: tuple[str, ...]) -> None:
     """Spans, log records and data points tell the same nine requests: any of them, in any order, sent again at once and
     after they were counted, make the sum over the nine; what the log records do not tell of the cost, the list has."""
     gateway = Gateway()
@@ -69,3 +67,21 @@ def test_claude_code_is_counted_once(order: Sequence[str]) -> None:
     assert gateway.tokens == NINE_REQUESTS
     assert gateway.cost == pytest.approx(0.0120825)
     assert gateway.labels == {("demo", "coding", "claude_code", "claude-sonnet-4-5")}
+
+
+@pytest.mark.parametrize(
+    "order", [("logs",), ("traces.trimmed",), ("logs", "traces.trimmed"), ("traces.trimmed", "logs")], ids="-".join
+)
+def test_codex_is_counted_once(order: tuple[str, ...]) -> None:
+    """Log records tell three requests without ids, a span tells their sum; both count cached tokens inside the input and
+    reasoning inside the output. Nobody knows what the model costs."""
+    gateway = Gateway()
+    for _ in range(2):
+        for signal in order * 2:
+            gateway.receive(signal, "codex-0.169.0_exec")
+        for _ in range(3):
+            gateway.wait(1300)
+    assert gateway.tokens == {"input": 160, "output": 45, "cache_read": 150, "reasoning": 15}
+    assert gateway.cost == 0
+    missing = gateway.settings.telemetry.counter("otel_pipeline_connector_missing_prices")
+    assert sum(missing.values.values()) == (3 if "logs" in order else 1)

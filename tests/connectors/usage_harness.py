@@ -135,9 +135,13 @@ class UsageHarness:
     """Counts what is sent; `tokens` are by stage, model and kind, `cost` by stage and model."""
 
     def __init__(
-        self, rules: Sequence[Mapping[str, Any]], prices: Iterable[Mapping[str, Any]] = (), **late: Any
+        self,
+        rules: Sequence[Mapping[str, Any]],
+        prices: Iterable[Mapping[str, Any]] = (),
+        start_unix_ns: int = 0,
+        **late: Any,
     ) -> None:
-        self.aggregator = SpanAggregator(json.dumps(plan(rules, prices, **late)), 0)
+        self.aggregator = SpanAggregator(json.dumps(plan(rules, prices, **late)), start_unix_ns)
         self.now_ns = 0
         self.tokens: dict[tuple[str, str, str], int] = {}
         self.cost: dict[tuple[str, str], float] = {}

@@ -44,6 +44,16 @@ class Totals:
     duplicates: int = 0
     superseded: int = 0
 
+    def add_tokens(self, model: str, tokens: Mapping[str, int]) -> None:
+        self.tokens.update({(model, kind): count for kind, count in tokens.items()})
+
+    def add_price(self, model: str, tokens: Mapping[str, int], prices: Mapping[str, Mapping[str, float]]) -> None:
+        used = {kind: count for kind, count in tokens.items() if count}
+        if used.keys() - prices.get(model, {}).keys():
+            self.missing[model] += 1
+        elif used:
+            self.cost[model] += sum(count * prices[model][kind] for kind, count in used.items())
+
 
 @dataclass
 class Session:
@@ -97,40 +107,28 @@ def count_rounds(rounds: Iterable[Sequence[Telling]], prices: Mapping[str, Mappi
 
 def _count_request(fact: Sequence[Telling], totals: Totals, prices: Mapping[str, Mapping[str, float]]) -> None:
     ranked = sorted(fact, key=lambda one: one.rank)
+    model = ranked[0].model
     tokens = {kind: next((one.tokens[kind] for one in ranked if kind in one.tokens), 0) for kind in KINDS}
     told = next((one.cost for one in ranked if one.cost is not None), None)
-    _count(ranked[0].model, tokens, told, totals, prices)
+    totals.add_tokens(model, tokens)
+    if told is None:
+        totals.add_price(model, tokens, prices)
+    else:
+        totals.cost[model] += told
 
 
 def _count_points(
     fact: Sequence[Telling], session: Session, totals: Totals, prices: Mapping[str, Mapping[str, float]]
 ) -> None:
-    told = [one.cost for one in fact if one.cost is not None]
+    model, told = fact[0].model, [one.cost for one in fact if one.cost is not None]
+    tokens = {kind: sum(one.tokens.get(kind, 0) for one in fact) for kind in KINDS}
+    totals.add_tokens(model, tokens)
     if session.points_cost is None:
         any_told = any(one.cost is not None for one in session.told if one.item == "point")
         session.points_cost = "told" if any_told else "listed"
     elif session.points_cost == "listed" and told:
         totals.superseded += 1
-    tokens = {kind: sum(one.tokens.get(kind, 0) for one in fact) for kind in KINDS}
     if session.points_cost == "listed":
-        _count(fact[0].model, tokens, None, totals, prices)
-    else:
-        _count(fact[0].model, tokens, sum(told), totals, prices)
-
-
-def _count(
-    model: str,
-    tokens: Mapping[str, int],
-    told: float | None,
-    totals: Totals,
-    prices: Mapping[str, Mapping[str, float]],
-) -> None:
-    totals.tokens.update({(model, kind): count for kind, count in tokens.items() if count})
-    if told is not None:
-        totals.cost[model] += told
-    elif any(tokens.values()):
-        priced = prices.get(model, {})
-        if all(kind in priced for kind, count in tokens.items() if count):
-            totals.cost[model] += sum(count * priced[kind] for kind, count in tokens.items() if count)
-        else:
-            totals.missing[model] += 1
+        totals.add_price(model, tokens, prices)
+    elif told:
+        totals.cost[model] += sum(told)
