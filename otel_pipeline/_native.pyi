@@ -281,9 +281,10 @@ class SpanAggregator:
     def missing_prices(self) -> dict[str, int]:
         """Model requests whose cost nobody told and the price list does not have, by model, since the start."""
     def take_rows(self, now_ns: int, everything: bool) -> dict[str, list[tuple[int, float, list[str]]]]:
-        """Counts what is due, or everything, as `flush` does. Then: each observation of the metrics whose instrument is
+        """Counts what is due, or everything, as `flush` does. Then: the observations of the metrics whose instrument is
         `rows`, since the last call, by name: time in Unix nanoseconds, value in the unit, label values (empty where
-        there is none). At most 100,000 wait for each; what is over counts as `overflowed`."""
+        there is none). With the same labels, durations that overlap are one, and other values are added up. At most
+        100,000 wait for each; what is over counts as `overflowed`."""
 
 # --- prometheus/
 

@@ -71,7 +71,7 @@ class SpanAggregation:
         self._aggregator.update(batch, self._now_ns())
 
     def take_rows(self, *, everything: bool) -> dict[str, list[tuple[int, float, list[str]]]]:
-        """Every observation since the last call of the plans that ask for rows: time, value, labels; with `everything`
+        """The observations since the last call of the plans that ask for rows: time, value, labels; with `everything`
         nothing is left waiting."""
         return self._aggregator.take_rows(self._now_ns(), everything)
 

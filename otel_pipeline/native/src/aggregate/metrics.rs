@@ -7,6 +7,7 @@ use super::claims::Claims;
 use super::encode::Encoder;
 use super::intern::{ABSENT, Interner, Symbol};
 use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES};
+use super::rows::TextRow;
 use super::select::{Mask, members};
 use super::series::{Amount, Family, Moment, Observation};
 use super::streams::Reading;
@@ -18,9 +19,6 @@ const CONSTANTS_EVERY_NS: u64 = 60_000_000_000;
 
 /// Gauges that got no value for so long are forgotten: what they were about is gone.
 const GAUGE_EXPIRATION_NS: u64 = 3_600_000_000_000;
-
-/// Time, value and labels of a row.
-pub type TextRow = (u64, f64, Vec<String>);
 
 pub struct Metrics {
     pub interner: Interner,
@@ -190,15 +188,7 @@ impl Metrics {
         let interner = &self.interner;
         let asked = self.families.iter_mut();
         let asked = asked.filter(|family| family.plan.instrument == Instrument::Rows);
-        let text = |symbol: &Symbol| interner.text(*symbol).to_owned();
-        let taken = asked.map(|family| {
-            let rows = std::mem::take(&mut family.rows).into_iter();
-            let rows = rows.map(|row| {
-                let labels = row.labels.iter().map(text).collect();
-                (row.time_ns, row.value, labels)
-            });
-            (family.plan.name.clone(), rows.collect())
-        });
+        let taken = asked.map(|family| (family.plan.name.clone(), family.rows.take(interner)));
         taken.collect()
     }
 

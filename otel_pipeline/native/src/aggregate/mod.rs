@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod plan;
 pub mod point;
 pub mod points;
+pub mod rows;
 pub mod select;
 pub mod series;
 pub mod slots;
@@ -35,8 +36,9 @@ use pyo3::prelude::*;
 use crate::batch::Batch;
 use crate::otlp::Signal;
 use engine::Engine;
-use metrics::TextRow;
+
 use plan::Plan;
+use rows::TextRow;
 
 /// The Python face of `Engine`; see `_native.pyi`.
 #[pyclass(frozen, module = "otel_pipeline._native")]

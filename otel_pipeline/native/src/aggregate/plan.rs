@@ -66,7 +66,7 @@ pub enum Instrument {
     UpDownCounter,
     Gauge,
     Histogram,
-    /// No metric: every observation by itself, for `take_rows`.
+    /// No metric: observations for `take_rows`.
     Rows,
 }
 

@@ -5,6 +5,7 @@ use super::hash::HashMap;
 use super::intern::{Interner, Symbol};
 use super::labels::Label;
 use super::plan::{Instrument, MAX_EXEMPLAR_ATTRIBUTES, MetricPlan};
+use super::rows::Rows;
 use super::streams::Reading;
 
 /// Where and when an observation was made.
@@ -35,17 +36,6 @@ pub struct Exemplar {
     pub order: u64,
 }
 
-/// One observation of a plan that keeps each.
-pub struct Row {
-    pub labels: Box<[Symbol]>,
-    /// In the unit of the plan.
-    pub value: f64,
-    pub time_ns: u64,
-}
-
-/// Rows of one plan that may wait to be taken; what is over is counted as overflowed.
-const MAX_ROWS: usize = 100_000;
-
 pub struct Series {
     /// Symbols of the label values in the order of the metric's labels; None for the overflow series.
     pub labels: Option<Box<[Symbol]>>,
@@ -70,7 +60,7 @@ pub struct Family {
     pub labels: Vec<Label>,
     pub series: Vec<Series>,
     /// Instead of series, where the plan asks for rows.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// Observations that went to the overflow series.
     pub overflowed: u64,
     /// Observations that cannot be added up: negative ones of what never falls.
@@ -113,7 +103,7 @@ impl Family {
         Ok(Self {
             labels: labels.map_err(|error| format!("{}: {error}", plan.name))?,
             series: Vec::new(),
-            rows: Vec::new(),
+            rows: Rows::default(),
             overflowed: 0,
             refused: 0,
             is_whole,
@@ -149,7 +139,7 @@ impl Family {
             return;
         }
         if self.plan.instrument == Instrument::Rows {
-            return self.keep_row(values, value, seen.time_ns, interner);
+            return self.keep_row(values, (amount, value), seen.time_ns, interner);
         }
         let Some(at) = self.find(values, moment, interner) else {
             return;
@@ -205,21 +195,16 @@ impl Family {
     fn keep_row(
         &mut self,
         values: impl Iterator<Item = Symbol>,
-        value: f64,
+        (amount, value): (Amount, f64),
         time_ns: u64,
         interner: &mut Interner,
     ) {
-        if self.rows.len() >= MAX_ROWS {
-            self.overflowed += 1;
-            return;
-        }
+        self.key.clear();
         let shown = self.labels.iter_mut().zip(values);
-        let labels = shown.map(|(label, value)| label.shown(value, interner));
-        self.rows.push(Row {
-            labels: labels.collect(),
-            value,
-            time_ns,
-        });
+        self.key
+            .extend(shown.map(|(label, value)| label.shown(value, interner)));
+        let is_kept = self.rows.add(&self.key, amount, value, time_ns);
+        self.overflowed += u64::from(!is_kept);
     }
 
     /// Says that a series is to be flushed.
@@ -353,8 +338,7 @@ impl Family {
     /// Names every symbol that a series or an exemplar holds, and lets go of all others.
     pub fn mark(&mut self, live: &mut dyn FnMut(Symbol)) {
         self.labels.iter_mut().for_each(Label::forget);
-        let kept = self.rows.iter().flat_map(|row| row.labels.iter());
-        kept.for_each(|symbol| live(*symbol));
+        self.rows.symbols().for_each(&mut *live);
         for series in &self.series {
             series
                 .labels
