@@ -88,14 +88,14 @@ def counter(name: str, *points: tuple[float, dict[str, str]]) -> Metric:
     return metric
 
 
-OPENCLAW = {"gen_ai__request__model": "claude-sonnet-4-5", "gen_ai__operation__name": "chat"}
+OPENCLAW: dict[str, Any] = {"gen_ai__request__model": "claude-sonnet-4-5", "gen_ai__operation__name": "chat"}
 CALLS = [
     make_span("openclaw.model.call", span=number, parent=9, **OPENCLAW, gen_ai__system="anthropic",
               gen_ai__usage__input_tokens=1150, gen_ai__usage__output_tokens=50,
               gen_ai__usage__cache_read__input_tokens=1000, gen_ai__usage__cache_creation__input_tokens=50)
     for number in (1, 2)
 ]  # fmt: skip
-USAGE = make_span("openclaw.model.usage", span=3, parent=9, **OPENCLAW, openclaw__tokens__input=200,
+RUN_USAGE = make_span("openclaw.model.usage", span=3, parent=9, **OPENCLAW, openclaw__tokens__input=200,
                   openclaw__tokens__output=100, openclaw__tokens__cache_read=2000, openclaw__tokens__cache_write=100,
                   openclaw__tokens__total=2400, gen_ai__usage__input_tokens=2300)  # fmt: skip
 KINDS = {"input": 200, "output": 100, "cache_read": 2000, "cache_write": 100, "prompt": 2300, "total": 2400}
@@ -110,7 +110,7 @@ POINTS = [
 @pytest.mark.parametrize("told", ["calls", "usage", "points", "calls usage points", "usage points"])
 def test_openclaw(told: str) -> None:
     """Two calls, or the run's usage, or its counters: 200 at 3, 100 at 15, 2000 at 0.3 and 100 at 3.75 USD a million."""
-    spans = [*(CALLS if "calls" in told else []), *([USAGE] if "usage" in told else [])]
+    spans = [*(CALLS if "calls" in told else []), *([RUN_USAGE] if "usage" in told else [])]
     resource = {"service.name": "openclaw", "stage": "prd", "project": "demo"}
     batches = [make_traces(*spans, scope="openclaw", resource=resource)] if spans else []
     if "points" in told:
