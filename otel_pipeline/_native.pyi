@@ -305,21 +305,30 @@ class Ingested:
         """Data points by reason.
 
         Order: `old_point`, `old_start_time`, `counter_decreased`, `bounds_changed`. Limits: `series_limit`,
-        `overflow_full`. Names: `type_conflict`, `own_name`, `invalid_name`. Content: `invalid_value`,
-        `invalid_histogram`. Not taken: `delta_temporality`, `unspecified_temporality`, `exponential_histogram`,
-        `summary`.
+        `stream_limit`, `overflow_full`, `total_too_large`. Names: `type_conflict`, `own_name`, `invalid_name`. Content:
+        `invalid_value`, `invalid_histogram`, `invalid_summary`, `no_sum`, `scale_too_low`, `unspecified_temporality`.
         """
     @property
     def notes(self) -> dict[str, int]:
-        """What was noticed without dropping a point: `overflow`, `help_conflict`, `exemplar_dropped`,
-        `label_value_truncated`, `target_limit`."""
+        """What was noticed without dropping a point.
+
+        Streams: `restart` (counting began anew), `gap` and `overlap` (a delta that does not begin where the last one
+        ended), `future_time` (over five minutes ahead: taken as of now), `stream_limit` (added, but a repetition would
+        be too), `buckets_merged` (other bounds than the series: count and sum are exact). Pages: `overflow`,
+        `help_conflict`, `exemplar_dropped`, `label_value_truncated`, `target_limit`."""
 
 class SeriesStore:
-    """Latest values of Prometheus series, fed by OTLP metrics and read as pages. Safe to use from several threads.
+    """Prometheus series, fed by OTLP metrics and read as pages. Safe to use from several threads.
 
-    A series is one label set of one metric. It is replaced by its latest cumulative point: an older point is dropped,
-    within one start time a counter never falls, a later start time is a reset, an earlier one is a writer that another
-    has replaced. Over a limit, counters and histograms are added up in the series `otel_metric_overflow="true"`.
+    A stream is what one sender writes: metric, all attributes, scope and resource. A series is what is shown: the
+    labels that stay. Within a stream an older point is dropped, within one start time a counter never falls, a later
+    start time is a restart, an earlier one is a writer that another has replaced.
+
+    A series of one cumulative stream shows its latest point as it is. One of several streams, or of deltas, adds up
+    what each of them gains: a restart adds, and what a stream brought stays when it ends. Of a stream that began before
+    the store and joins others only the gains count. A sum that is not monotonic adds up the last values of the streams
+    that are alive; a gauge shows the latest value of any. Over a limit, counters and histograms are added up in the
+    series `otel_metric_overflow="true"`.
 
     **Zero first.** `increase()` and `rate()` see a series only from its second sample on, so a counter that is born
     with 5 would lose these 5. Therefore a scraper sees a new counter or histogram once as 0, and from then on with its
@@ -343,27 +352,42 @@ class SeriesStore:
         send_timestamps: bool = False,
         created_timestamps: bool = True,
         without_scope_info: bool = False,
+        translation_strategy: str = "UnderscoreEscapingWithSuffixes",
+        drop_labels: Sequence[str] = (),
+        given_labels: Sequence[tuple[str, str]] = (),
+        resource_labels: bool = False,
+        exclude_service_attributes: bool = False,
         metric_expiration_ns: int = ...,
         max_series_per_metric: int = 2000,
         max_series: int = 100_000,
+        max_streams: int = 200_000,
         zero_first: bool = True,
     ) -> None:
         """`epoch_ns` is now, in Unix nanoseconds of the clock that all calls use.
 
         `max_series_per_metric` counts label sets; `max_series` counts lines of text, of which a histogram has one for
-        each bucket and two more. As many streams again as `max_series` are remembered behind overflow series.
+        each bucket and two more. As many streams as `max_series` are remembered behind overflow series, and
+        `max_streams` behind all others.
+
+        `drop_labels` are attributes that never become labels: keys, or keys with one `*` at the start or the end.
+        `given_labels` are attributes and their labels, taken from the data point, else from the resource.
+        `resource_labels` makes labels of all attributes of the resource, with `exclude_service_attributes` of all but
+        the three that name the service. ValueError for a strategy that does not exist.
         """
     def ingest(self, batch: Batch, now_ns: int) -> Ingested:
         """Takes a batch of metrics. ValueError for another signal."""
-    def render(self, format: str, scraper: int | None, now_ns: int, own: bytes = b"") -> bytes:
+    def render(
+        self, format: str, scraper: int | None, now_ns: int, own: bytes = b"", utf8: bool = False
+    ) -> bytes:
         """The page: `own` (the gateway's own families, without `# EOF`), then all series.
 
         `format` is `text` (0.0.4) or `openmetrics` (1.0). `scraper` is a slot from 0 to 63 that sees 0 first; None
         sees the values and changes nothing. Names of `own` are taken: other families of these names are dropped.
+        With `utf8` names of the strategies that do not escape stand as they are; else they are escaped.
         """
     def register_scraper(self, slot: int) -> None:
         """Gives a slot to a scraper that is not known yet; its former owner is forgotten."""
     def expire(self, now_ns: int) -> int:
         """Removes what was not ingested for the expiration time; gives the number of series that went."""
     def stats(self) -> dict[str, int]:
-        """`families`, `series`, `lines`, `overflow_streams` and `targets` held now."""
+        """`families`, `series`, `lines`, `streams` (of them `overflow_streams`) and `targets` held now."""

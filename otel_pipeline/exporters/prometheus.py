@@ -5,7 +5,8 @@
         endpoint: 127.0.0.1:9464
 
 Text 0.0.4 and OpenMetrics 1.0 with exemplars, as the scraper asks. A new counter or histogram is shown at 0 first, so
-that `increase()` misses nothing (`SeriesStore` tells the rule). The gateway's own metrics stand on the same page.
+that `increase()` misses nothing, and what several senders count is added up (`SeriesStore` tells the rules). The
+gateway's own metrics stand on the same page.
 """
 
 import asyncio
@@ -13,8 +14,9 @@ import contextlib
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
-from typing import Annotated, Any
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,6 +29,7 @@ from otel_pipeline.pdata import Batch, Signal
 from otel_pipeline.prometheus import Ingested, SeriesStore
 from otel_pipeline.prometheus.negotiation import Format, accepts_gzip, choose_format
 from otel_pipeline.prometheus.scrapers import Scrapers
+from otel_pipeline.semconv import Registry, load
 
 __all__ = ["Prometheus", "PrometheusConfig"]
 
@@ -49,6 +52,15 @@ _HEADERS = [
 ]
 
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ResourceToTelemetry(Options):
+    """Whether attributes of the resource become labels of its metrics."""
+
+    enabled: bool = False
+    """Make labels of all of them. Without, those are taken that the registry gives a label, such as `project_id`."""
+    exclude_service_attributes: bool = False
+    """But not of `service.name`, `service.namespace` and `service.instance.id`, which make `job` and `instance`."""
 
 
 class PrometheusConfig(Options):
@@ -76,11 +88,50 @@ class PrometheusConfig(Options):
     """Show in OpenMetrics when each counter and histogram began, as `_created` samples."""
     without_scope_info: bool = False
     """Leave out the labels `otel_scope_name`, `otel_scope_version` and `otel_scope_<attribute>`."""
+    translation_strategy: Literal[
+        "UnderscoreEscapingWithSuffixes",
+        "UnderscoreEscapingWithoutSuffixes",
+        "NoUTF8EscapingWithSuffixes",
+        "NoTranslation",
+    ] = "UnderscoreEscapingWithSuffixes"
+    """Whether names keep characters that only Prometheus 3 reads, and whether unit and `_total` are put at their end. A
+    scraper that does not ask for `escaping=allow-utf-8` gets underscores in any case."""
+    resource_to_telemetry_conversion: ResourceToTelemetry = ResourceToTelemetry()
+    """Which attributes of the resource become labels."""
+    drop_labels: tuple[str, ...] = (
+        "session.id",
+        "*.session.id",
+        "*.sessionId",
+        "*.sessionKey",
+        "session_id",
+        "conversation.id",
+        "gen_ai.conversation.id",
+        "prompt.id",
+        "process.*",
+        "service.instance.id",
+        "host.id",
+        "container.id",
+        "k8s.pod.uid",
+        "user.id",
+        "user.account_uuid",
+        "user.account_id",
+        "user.email",
+        "installation.id",
+    )
+    """Attributes that never become labels, as keys, or with one `*` at the start or the end: series of senders that
+    differ only in these are added up. Attributes that the registry says identify something or hold content (prompts,
+    commands) never become labels either."""
+    directories: tuple[Path, ...] = ()
+    """Folders with your own semantic-convention files, as in the processor `semconv`: they say which attributes have
+    labels, and which identify something."""
     max_series_per_metric: Annotated[int, Field(ge=1)] = 2000
     """Label sets of one metric. What comes after is added up in the series `otel_metric_overflow="true"`; of gauges it
     is dropped."""
     max_series: Annotated[int, Field(ge=1)] = 100_000
     """Series of all metrics together, counted as Prometheus does: each bucket of a histogram is one."""
+    max_streams: Annotated[int, Field(ge=1)] = 200_000
+    """Senders' streams that are remembered, so that what each adds is counted once; one takes about 100 bytes, with a
+    histogram more."""
     zero_first: bool = True
     """Show each scraper a new counter or histogram once as 0, so that `increase()` counts its first value too."""
 
@@ -105,6 +156,14 @@ class PrometheusConfig(Options):
                 raise ValueError(f"not a label name: {name!r} (letters, digits and _, no digit and no __ first)")
             if name in _OWN_LABELS or name.startswith("otel_scope_"):
                 raise ValueError(f"the label {name!r} has a meaning of its own; choose another name")
+        return value
+
+    @field_validator("drop_labels")
+    @classmethod
+    def _are_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for key in value:
+            if not key.strip("*") or "*" in key[1:-1] or (key[0] == "*" and key[-1] == "*"):
+                raise ValueError(f"not an attribute key: {key!r} (one * may stand at the start or the end)")
         return value
 
     @model_validator(mode="after")
@@ -187,7 +246,16 @@ class Prometheus(Exporter):
             await asyncio.to_thread(self.store.expire, self._now_ns())
 
 
+@cache
+def _shipped() -> Registry:
+    """Read once for the process; they do not change."""
+    return load()
+
+
 def _make_store(config: PrometheusConfig, epoch_ns: int) -> SeriesStore:
+    registry = load(config.directories) if config.directories else _shipped()
+    never = [key for key, attribute in registry.attributes.items() if attribute.identifies or attribute.content]
+    conversion = config.resource_to_telemetry_conversion
     return SeriesStore(
         epoch_ns=epoch_ns,
         namespace=config.namespace,
@@ -195,9 +263,15 @@ def _make_store(config: PrometheusConfig, epoch_ns: int) -> SeriesStore:
         send_timestamps=config.send_timestamps,
         created_timestamps=config.created_timestamps,
         without_scope_info=config.without_scope_info,
+        translation_strategy=config.translation_strategy,
+        drop_labels=(*config.drop_labels, *never),
+        given_labels=[(key, attribute.label) for key, attribute in registry.canonical.items() if attribute.label],
+        resource_labels=conversion.enabled,
+        exclude_service_attributes=conversion.exclude_service_attributes,
         metric_expiration_ns=round(config.metric_expiration * 1e9),
         max_series_per_metric=config.max_series_per_metric,
         max_series=config.max_series,
+        max_streams=config.max_streams,
         zero_first=config.zero_first,
     )
 
@@ -232,6 +306,7 @@ class _Page:
         now_ns: Callable[[], int],
     ) -> None:
         self._openmetrics = config.enable_open_metrics
+        self._utf8 = not config.translation_strategy.startswith("Underscore")
         self._telemetry = settings.telemetry
         self._store = store
         self._scrapers = scrapers
@@ -251,7 +326,7 @@ class _Page:
 
     async def _answer(self, scope: Any, send: _Send) -> None:
         headers = scope["headers"]
-        chosen = choose_format(_joined(headers, b"accept"), openmetrics=self._openmetrics)
+        chosen = choose_format(_joined(headers, b"accept"), openmetrics=self._openmetrics, utf8=self._utf8)
         gzip = accepts_gzip(_joined(headers, b"accept-encoding"))
         answer = [*_HEADERS, (b"content-type", chosen.content_type.encode())]
         answer += [(b"content-encoding", b"gzip")] if gzip else []
@@ -268,7 +343,7 @@ class _Page:
     async def _render(self, scope: Any, chosen: Format, *, gzip: bool) -> bytes:
         own = self._telemetry.exposition(openmetrics=chosen.name == "openmetrics")
         slot = self._scraper(scope)
-        render = partial(self._store.render, chosen.name, slot, self._now_ns(), own)
+        render = partial(self._store.render, chosen.name, slot, self._now_ns(), own, chosen.utf8)
         return await asyncio.to_thread(_compressed, render, gzip)
 
     def _scraper(self, scope: Any) -> int | None:

@@ -1,12 +1,12 @@
 """Which format and compression a scraper gets, by its Accept and Accept-Encoding headers (RFC 9110, section 12).
 
-Source: Prometheus "Content negotiation" and "Escaping schemes". All names on a page are legal without escaping, which
-is what the scheme `underscores` says; it is therefore the answer whatever scheme was asked for.
+Source: Prometheus "Content negotiation" and "Escaping schemes". Names are escaped by `underscores`, unless the scraper
+asks for `allow-utf-8`.
 """
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["TEXT", "Format", "accepts_gzip", "choose_format"]
@@ -28,11 +28,14 @@ class Format:
     version: str
     escaping: bool
     """Whether the content type names the escaping scheme."""
+    utf8: bool = False
+    """Names need no escaping."""
 
     @property
     def content_type(self) -> str:
         """The Content-Type of the answer."""
-        escaping = "; escaping=underscores" if self.escaping else ""
+        scheme = "allow-utf-8" if self.utf8 else "underscores"
+        escaping = f"; escaping={scheme}" if self.escaping else ""
         return f"{self.media_type}; version={self.version}; charset=utf-8{escaping}"
 
 
@@ -53,6 +56,7 @@ class _Range:
     value: str
     version: str
     q: float
+    escaping: str = ""
 
     def specificity(self, offered: Format) -> int:
         """0 where the range does not fit, else more for the closer fit."""
@@ -65,8 +69,11 @@ class _Range:
         return 4 if self.version else 3
 
 
-def choose_format(accept: str, *, openmetrics: bool = True) -> Format:
-    """The format with the highest q-value, among equals the one that is named first; 0.0.4 where none is acceptable."""
+def choose_format(accept: str, *, openmetrics: bool = True, utf8: bool = False) -> Format:
+    """The format with the highest q-value, among equals the one that is named first; 0.0.4 where none is acceptable.
+
+    `utf8`: there are names that need escaping, unless the scraper reads UTF-8.
+    """
     ranges = _parse(accept)
     best: tuple[float, int] = (0.0, 0)
     chosen = TEXT
@@ -77,7 +84,8 @@ def choose_format(accept: str, *, openmetrics: bool = True) -> Format:
         closest, place = max(fits, default=(0, 0))
         if closest and ranges[-place].q > 0 and (ranges[-place].q, place) > best:
             best = (ranges[-place].q, place)
-            chosen = offered
+            allowed = utf8 and offered.escaping and ranges[-place].escaping == "allow-utf-8"
+            chosen = replace(offered, utf8=True) if allowed else offered
     return chosen
 
 
@@ -106,7 +114,7 @@ def _parse_element(element: str) -> _Range | None:
     value = _RANGE.match(element)
     if value is None:
         return None
-    at, version, q = value.end(), "", 1.0
+    at, version, escaping, q = value.end(), "", "", 1.0
     while at < len(element):
         parameter = _PARAMETER.match(element, at)
         if parameter is None:
@@ -116,6 +124,8 @@ def _parse_element(element: str) -> _Range | None:
         match parameter[1].lower():
             case "version":
                 version = text
+            case "escaping":
+                escaping = text
             case "q":
                 q = float(text) if _Q.fullmatch(text) else math.nan
-    return None if math.isnan(q) else _Range(value[1].lower(), version, q)
+    return None if math.isnan(q) else _Range(value[1].lower(), version, q, escaping)

@@ -39,6 +39,8 @@ pub const SCOPE: u32 = 1;
 /// `ResourceSpans.scope_spans`, `ScopeSpans.spans` and their twins.
 pub const SCOPE_ITEMS: u32 = 2;
 pub const ITEMS: u32 = 2;
+/// `ScopeSpans.schema_url` and its twins.
+pub const SCOPE_SCHEMA_URL: u32 = 3;
 /// `Resource.attributes`.
 pub const RESOURCE_ATTRIBUTES: u32 = 1;
 
@@ -109,6 +111,35 @@ pub mod number_point {
     pub const INT: u32 = 6;
     pub const ATTRIBUTES: u32 = 7;
     pub const FLAGS: u32 = 8;
+}
+
+/// `ExponentialHistogramDataPoint`; what it does not name is as in `HistogramDataPoint`.
+pub mod exponential_point {
+    pub const ATTRIBUTES: u32 = 1;
+    pub const COUNT: u32 = 4;
+    pub const SUM: u32 = 5;
+    pub const SCALE: u32 = 6;
+    pub const ZERO_COUNT: u32 = 7;
+    pub const POSITIVE: u32 = 8;
+    pub const NEGATIVE: u32 = 9;
+    pub const FLAGS: u32 = 10;
+    pub const EXEMPLARS: u32 = 11;
+    pub const ZERO_THRESHOLD: u32 = 14;
+    /// `Buckets.offset`, `Buckets.bucket_counts`.
+    pub const OFFSET: u32 = 1;
+    pub const BUCKET_COUNTS: u32 = 2;
+}
+
+/// `SummaryDataPoint`.
+pub mod summary_point {
+    pub const COUNT: u32 = 4;
+    pub const SUM: u32 = 5;
+    pub const QUANTILES: u32 = 6;
+    pub const ATTRIBUTES: u32 = 7;
+    pub const FLAGS: u32 = 8;
+    /// `ValueAtQuantile.quantile`, `ValueAtQuantile.value`.
+    pub const QUANTILE: u32 = 1;
+    pub const VALUE: u32 = 2;
 }
 
 /// `HistogramDataPoint`.
@@ -271,6 +302,8 @@ pub fn number(message: &[u8], number: u32) -> u64 {
 pub struct Context<'a> {
     pub resource: &'a [u8],
     pub scope: &'a [u8],
+    /// The body of the ScopeSpans message or its twin.
+    pub scope_items: &'a [u8],
     /// True for the first item below this resource, and below this scope: the moment to compute what they share.
     pub new_resource: bool,
     pub new_scope: bool,
@@ -285,12 +318,14 @@ pub fn for_each_item<'a>(message: &'a [u8], mut visit: impl FnMut(&Context<'a>, 
         let mut context = Context {
             resource: child(resource_items, RESOURCE),
             scope: &[],
+            scope_items: &[],
             new_resource: true,
             new_scope: true,
         };
         for scope_items in children(resource_items, SCOPE_ITEMS).flatten() {
             let scope_items = scope_items.value.bytes();
             context.scope = child(scope_items, SCOPE);
+            context.scope_items = scope_items;
             context.new_scope = true;
             for item in children(scope_items, ITEMS).flatten() {
                 visit(&context, item.value.bytes());

@@ -61,6 +61,7 @@ impl<P: Rewrite> Run<'_, P> {
         let mut context = Context {
             resource: child(body, RESOURCE),
             scope: &[],
+            scope_items: &[],
             new_resource: true,
             new_scope: true,
         };

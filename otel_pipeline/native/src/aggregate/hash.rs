@@ -17,6 +17,16 @@ pub struct Seeded {
     key: u64,
 }
 
+impl Seeded {
+    /// Seeds of one's own, so that hashes can outlive the process.
+    pub fn new(state: u64, key: u64) -> Self {
+        Self {
+            state,
+            key: key | 1,
+        }
+    }
+}
+
 impl Default for Seeded {
     fn default() -> Self {
         *SEEDS.get_or_init(|| {

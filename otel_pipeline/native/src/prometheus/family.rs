@@ -1,20 +1,23 @@
-//! One family: the series of one metric name, its limit and its overflow series, behind one lock.
+//! One family: the series of one metric name, the streams behind them, its limit and its overflow series, behind one
+//! lock.
 #![forbid(unsafe_code)]
 
 use std::sync::{Mutex, MutexGuard};
 
 use indexmap::IndexMap;
 
-use super::overflow::Overflow;
 use super::points::Read;
 use super::room::{Room, lock};
-use super::series::{Exemplar, Kind, Point, Reason, Series, Step, reason};
+use super::series::{Exemplar, Kind, Point, Reason, Series, reason};
+use super::stream::{Last, Mode, Notes, OVERFLOW, Stream, StreamId, add, note};
+use super::value::Value;
+use crate::aggregate::hash::HashMap;
 
-/// Where a point went.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Kept {
-    InSeries,
-    InOverflow,
+/// Where a point went, and what was noticed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub in_overflow: bool,
+    pub notes: Notes,
 }
 
 /// Why `Family::update` took nothing.
@@ -25,10 +28,18 @@ pub enum Refused {
     Gone(Read),
 }
 
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self::Because(reason)
+    }
+}
+
 pub struct Family {
     /// As in OpenMetrics: a counter without `_total`.
     pub name: String,
     pub kind: Kind,
+    /// What a counter's samples have after the name: `_total`, or nothing.
+    pub suffix: &'static str,
     /// Empty where there is no UNIT line.
     pub unit: String,
     pub help: String,
@@ -40,15 +51,24 @@ pub struct Family {
 pub struct State {
     /// By the text of the labels.
     pub series: IndexMap<Box<str>, Series>,
-    pub overflow: Option<Overflow>,
+    pub overflow: Option<Series>,
+    streams: HashMap<StreamId, Stream>,
     removed: bool,
 }
 
+/// A data point on its way in.
+pub struct Incoming {
+    pub id: StreamId,
+    pub mode: Mode,
+    pub now_ns: u64,
+}
+
 impl Family {
-    pub fn new(name: String, kind: Kind, unit: String, help: String) -> Self {
+    pub fn new(name: String, kind: Kind, suffix: &'static str, unit: String, help: String) -> Self {
         Self {
             name,
             kind,
+            suffix,
             unit,
             help,
             state: Mutex::default(),
@@ -59,13 +79,14 @@ impl Family {
         lock(&self.state)
     }
 
-    /// Takes the latest point of the series with these labels. `exemplars` is asked for only when the point is kept.
+    /// Takes the next point of a stream. `labels` is asked for only where the stream is not known, `exemplars` only
+    /// when the point is kept.
     pub fn update(
         &self,
         room: &Room,
-        labels: &str,
+        incoming: &Incoming,
         read: Read,
-        now_ns: u64,
+        labels: &mut impl FnMut() -> String,
         exemplars: impl FnOnce() -> Vec<Exemplar>,
     ) -> Result<Kept, Refused> {
         let mut state = self.lock();
@@ -75,106 +96,234 @@ impl Family {
         let point = match read {
             Read::Point(point) => point,
             Read::NoValue { time_ns } => {
-                state.mark_stale(labels, time_ns);
-                return Ok(Kept::InSeries);
+                state.hide(incoming.id, time_ns);
+                return Ok(Kept::default());
             }
         };
-        if let Some(series) = state.series.get_mut(labels) {
-            self.advance(room, series, point, now_ns)?;
-            exemplars()
-                .into_iter()
-                .for_each(|exemplar| series.add_exemplar(exemplar));
-            return Ok(Kept::InSeries);
-        }
-        let id = room.stream_id(labels);
-        if state.has_room_for(room, labels, id, &point) {
-            let mut series = self.birth(room, point, now_ns);
-            exemplars()
-                .into_iter()
-                .for_each(|exemplar| series.add_exemplar(exemplar));
-            state.series.insert(labels.into(), series);
-            return Ok(Kept::InSeries);
-        }
-        self.add_to_overflow(&mut state, room, id, point, now_ns)?;
-        Ok(Kept::InOverflow)
+        let (series, kept) = if state.streams.contains_key(&incoming.id) {
+            self.go_on(room, &mut state, point, incoming)?
+        } else {
+            self.begin(room, &mut state, labels(), point, incoming)?
+        };
+        exemplars()
+            .into_iter()
+            .for_each(|exemplar| series.add_exemplar(exemplar));
+        Ok(kept)
     }
 
-    fn birth(&self, room: &Room, point: Point, now_ns: u64) -> Series {
-        let fresh = self.is_fresh(room, point.start_ns, now_ns);
-        Series::new(point, now_ns, room.next_birth(), fresh)
+    fn counts(&self) -> bool {
+        self.kind != Kind::Gauge
     }
 
     fn is_fresh(&self, room: &Room, start_ns: u64, now_ns: u64) -> bool {
-        room.zero_first && self.kind != Kind::Gauge && room.is_fresh(start_ns, now_ns)
+        room.zero_first && self.counts() && room.is_fresh(start_ns, now_ns)
+    }
+
+    /// The next point of a stream that is known.
+    fn go_on<'s>(
+        &self,
+        room: &Room,
+        state: &'s mut State,
+        point: Point,
+        incoming: &Incoming,
+    ) -> Result<(&'s mut Series, Kept), Reason> {
+        let stream = state.streams.get_mut(&incoming.id);
+        let stream = stream.ok_or(reason::STREAM_LIMIT)?;
+        let series = place(&mut state.series, &mut state.overflow, stream.series);
+        let series = series.ok_or(reason::SERIES_LIMIT)?;
+        let kept = self.advance(room, stream, series, point, incoming)?;
+        Ok((series, kept))
     }
 
     fn advance(
         &self,
         room: &Room,
+        stream: &mut Stream,
         series: &mut Series,
         point: Point,
-        now_ns: u64,
-    ) -> Result<(), Refused> {
-        match series
-            .point
-            .follow(&point, self.kind)
-            .map_err(Refused::Because)?
-        {
-            Step::Continues => series.point.replace(point),
-            Step::Resets => {
-                room.exchange(series.point.value.lines(), point.value.lines())
-                    .map_err(Refused::Because)?;
-                let fresh = self.is_fresh(room, point.start_ns, now_ns);
-                series.reset(point, room.next_birth(), fresh);
+        incoming: &Incoming,
+    ) -> Result<Kept, Reason> {
+        let in_overflow = stream.series == OVERFLOW;
+        let (counts, now_ns) = (self.counts(), incoming.now_ns);
+        let notes = if series.plain {
+            stream.show(room, series, point, counts, now_ns, |start_ns| {
+                self.is_fresh(room, start_ns, now_ns)
+            })?
+        } else {
+            let lines = series.point.value.lines();
+            let notes = stream.add(series, point, incoming.mode, counts, now_ns)?;
+            if !in_overflow {
+                room.resize(lines, series.point.value.lines());
             }
+            notes
+        };
+        Ok(Kept { in_overflow, notes })
+    }
+
+    /// The first point of a stream.
+    fn begin<'s>(
+        &self,
+        room: &Room,
+        state: &'s mut State,
+        labels: String,
+        point: Point,
+        incoming: &Incoming,
+    ) -> Result<(&'s mut Series, Kept), Reason> {
+        if let Some(index) = state.series.get_index_of(labels.as_str()) {
+            return self.join(room, state, index as u32, point, incoming);
         }
-        series.ingested_ns = now_ns;
-        series.stale = false;
+        let has_room = labels != room.overflow_labels
+            && state.series.len() < room.max_series_per_metric
+            && room.take_series(point.value.lines());
+        if !has_room {
+            self.make_overflow(room, state, &point, incoming)?;
+            return self.join(room, state, OVERFLOW, point, incoming);
+        }
+        let index = state.series.len() as u32;
+        let mut stream = Stream::new(&point, index, incoming.now_ns);
+        stream.leaves = !self.counts() && incoming.mode != Mode::Latest;
+        if incoming.mode == Mode::Delta && stream.leaves {
+            stream.keep(point.value.clone());
+        }
+        let known = room.take_stream(false);
+        if known {
+            state.streams.insert(incoming.id, stream);
+        } else if incoming.mode == Mode::Cumulative {
+            room.give_back(1, point.value.lines());
+            return Err(reason::STREAM_LIMIT);
+        }
+        let series = self.birth(room, point, incoming);
+        let series = state.series.entry(labels.into()).or_insert(series);
+        let limit = (!known).then_some(note::STREAM_LIMIT);
+        series.plain &= known;
+        let kept = Kept {
+            in_overflow: false,
+            notes: [limit, None],
+        };
+        Ok((series, kept))
+    }
+
+    /// A series that begins with `point`. What deltas are added up to begins here, whatever their sender counted before.
+    fn birth(&self, room: &Room, mut point: Point, incoming: &Incoming) -> Series {
+        let (now_ns, is_delta) = (incoming.now_ns, incoming.mode == Mode::Delta);
+        if is_delta {
+            point.start_ns = match point.start_ns {
+                0 => now_ns,
+                known => known.max(room.epoch_ns).min(now_ns),
+            };
+        }
+        let fresh = self.is_fresh(room, point.start_ns, now_ns)
+            || (is_delta && room.zero_first && self.counts());
+        let mut series = Series::new(point, incoming.id, now_ns, room.next_birth(), fresh);
+        series.plain = !is_delta;
+        series
+    }
+
+    fn make_overflow(
+        &self,
+        room: &Room,
+        state: &mut State,
+        point: &Point,
+        incoming: &Incoming,
+    ) -> Result<(), Reason> {
+        if !self.counts() {
+            return Err(reason::SERIES_LIMIT);
+        }
+        state.overflow.get_or_insert_with(|| {
+            let birth = Point {
+                start_ns: incoming.now_ns,
+                value: point.value.zero(),
+                ..point.clone()
+            };
+            let fresh = self.is_fresh(room, incoming.now_ns, incoming.now_ns);
+            let birth_order = room.next_birth();
+            let mut series = Series::new(birth, incoming.id, incoming.now_ns, birth_order, fresh);
+            series.plain = false;
+            series
+        });
         Ok(())
     }
 
-    /// Adds a point to the overflow series, which is born where there is none.
-    fn add_to_overflow(
+    /// A stream begins in a series that is there: from now on the series adds up.
+    fn join<'s>(
         &self,
-        state: &mut State,
         room: &Room,
-        id: u64,
+        state: &'s mut State,
+        at: u32,
         point: Point,
-        now_ns: u64,
-    ) -> Result<(), Refused> {
-        if self.kind == Kind::Gauge {
-            return Err(Refused::Because(reason::SERIES_LIMIT));
+        incoming: &Incoming,
+    ) -> Result<(&'s mut Series, Kept), Reason> {
+        let State {
+            series,
+            overflow,
+            streams,
+            ..
+        } = state;
+        let series = place(series, overflow, at).ok_or(reason::SERIES_LIMIT)?;
+        let in_overflow = at == OVERFLOW;
+        let known = room.take_stream(in_overflow);
+        if !known && (in_overflow || incoming.mode == Mode::Cumulative) {
+            return Err(match in_overflow {
+                true => reason::OVERFLOW_FULL,
+                false => reason::STREAM_LIMIT,
+            });
         }
-        let overflow = state.overflow.get_or_insert_with(|| {
-            let birth = Point {
-                start_ns: now_ns,
-                time_ns: point.time_ns,
-                value: point.value.zero(),
-            };
-            Overflow::new(self.birth(room, birth, now_ns))
-        });
-        overflow
-            .add(room, id, point, now_ns, self.kind)
-            .map_err(Refused::Because)
+        if series.plain {
+            series.plain = false;
+            if let Some(owner) = streams.get_mut(&series.owner) {
+                owner.keep(series.point.value.clone());
+            }
+        }
+        let (counts, now_ns, lines) = (self.counts(), incoming.now_ns, series.point.value.lines());
+        let mut stream = Stream::new(&point, at, now_ns);
+        stream.leaves = !counts && incoming.mode != Mode::Latest;
+        let joined = stream.join(room, series, point, incoming.mode, counts, now_ns);
+        if let Err(reason) = joined {
+            room.give_back_streams(
+                usize::from(known && in_overflow),
+                usize::from(known && !in_overflow),
+            );
+            return Err(reason);
+        }
+        let mut notes = joined?;
+        if !in_overflow {
+            room.resize(lines, series.point.value.lines());
+        }
+        if known {
+            streams.insert(incoming.id, stream);
+        } else {
+            notes[0] = Some(note::STREAM_LIMIT);
+        }
+        Ok((series, Kept { in_overflow, notes }))
     }
 
     /// Removes what was not ingested for the expiration time; gives how many series went, and whether none is left.
     pub fn expire(&self, room: &Room, now_ns: u64) -> (usize, bool) {
         let mut state = self.lock();
+        state.expire_streams(room, now_ns);
         let before = state.series.len();
         let mut lines = 0;
+        let mut places = Vec::with_capacity(before);
+        let mut kept = 0u32;
         state.series.retain(|_, series| {
             let expired = room.is_expired(series.ingested_ns, now_ns);
             lines += usize::from(expired) * series.point.value.lines();
+            places.push(kept);
+            kept += u32::from(!expired);
             !expired
         });
         let gone = before - state.series.len();
         room.give_back(gone, lines);
-        if let Some(overflow) = &mut state.overflow {
-            overflow.expire(room, now_ns);
-            if overflow.streams() == 0 {
-                state.overflow = None;
+        if gone > 0 {
+            for stream in state.streams.values_mut() {
+                if let Some(place) = places.get(stream.series as usize) {
+                    stream.series = *place;
+                }
             }
+        }
+        let overflowed = state.streams.values().any(|one| one.series == OVERFLOW);
+        if !overflowed {
+            state.overflow = None;
         }
         (gone, state.is_empty())
     }
@@ -189,10 +338,23 @@ impl Family {
         let lines = state.series.values().map(|s| s.point.value.lines()).sum();
         room.give_back(state.series.len(), lines);
         state.series.clear();
-        if let Some(overflow) = state.overflow.take() {
-            room.give_back_streams(overflow.streams());
-        }
+        state.overflow = None;
+        let overflow = state.streams.values().filter(|one| one.series == OVERFLOW);
+        let overflow = overflow.count();
+        room.give_back_streams(overflow, state.streams.len() - overflow);
+        state.streams.clear();
         true
+    }
+}
+
+fn place<'s>(
+    series: &'s mut IndexMap<Box<str>, Series>,
+    overflow: &'s mut Option<Series>,
+    at: u32,
+) -> Option<&'s mut Series> {
+    match at {
+        OVERFLOW => overflow.as_mut(),
+        at => series.get_index_mut(at as usize).map(|(_, series)| series),
     }
 }
 
@@ -201,24 +363,50 @@ impl State {
         self.series.is_empty() && self.overflow.is_none()
     }
 
-    fn mark_stale(&mut self, labels: &str, time_ns: u64) {
-        let newer = |series: &&mut Series| time_ns > series.point.time_ns;
-        if let Some(series) = self.series.get_mut(labels).filter(newer) {
+    /// The stream has no value at this time. What it counted stays; of a sum of last values its part goes.
+    fn hide(&mut self, id: StreamId, time_ns: u64) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let Some(series) = place(&mut self.series, &mut self.overflow, stream.series) else {
+            return;
+        };
+        if time_ns <= stream.time_ns {
+            return;
+        }
+        stream.time_ns = time_ns;
+        if series.plain || (!stream.leaves && series.owner == id) {
             series.stale = true;
-            series.point.time_ns = time_ns;
+            series.point.time_ns = series.point.time_ns.max(time_ns);
+        } else if stream.leaves {
+            leave(stream, series);
         }
     }
 
-    /// Takes the room for a new series. A stream that is being summed in the overflow series stays there, and so does
-    /// one that a sender itself labelled as overflow.
-    fn has_room_for(&self, room: &Room, labels: &str, id: u64, point: &Point) -> bool {
-        let overflowed = self
-            .overflow
-            .as_ref()
-            .is_some_and(|overflow| overflow.holds(id));
-        !overflowed
-            && labels != room.overflow_labels
-            && self.series.len() < room.max_series_per_metric
-            && room.take_series(point.value.lines())
+    /// Forgets streams that are silent. Counters keep what they brought; sums of last values lose it.
+    fn expire_streams(&mut self, room: &Room, now_ns: u64) {
+        let (mut from_overflow, mut others) = (0, 0);
+        let (series, overflow) = (&mut self.series, &mut self.overflow);
+        self.streams.retain(|_, stream| {
+            let expired = room.is_expired(stream.seen_ns, now_ns);
+            if expired {
+                from_overflow += usize::from(stream.series == OVERFLOW);
+                others += usize::from(stream.series != OVERFLOW);
+                match place(series, overflow, stream.series) {
+                    Some(series) if stream.leaves && !series.plain => leave(stream, series),
+                    _ => {}
+                }
+            }
+            !expired
+        });
+        room.give_back_streams(from_overflow, others);
+    }
+}
+
+/// Takes back what the stream has in a sum of last values.
+fn leave(stream: &mut Stream, series: &mut Series) {
+    if let Last::Number(last) = stream.last {
+        let _ = add(series, &Value::Number(-last));
+        stream.last = Last::Number(0.0);
     }
 }

@@ -4,23 +4,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::family::{Family, Kept, Refused};
+use super::exemplars::read_exemplar;
+use super::family::{Family, Incoming, Kept, Refused};
+use super::identity::Identity;
 use super::labels::{Label, LabelSet, attribute, attribute_text, push_label};
 use super::names::FamilyName;
 use super::points::{self, HistogramReader, Read};
 use super::series::{Exemplar, Kind, Reason};
+use super::sketches::{read_exponential, read_summary};
 use super::store::Store;
+use super::stream::{Mode, StreamId};
 use crate::otlp::{
-    AnyValue, Context, RESOURCE_ATTRIBUTES, attributes, child, for_each_item, histogram_point,
-    is_data, number_point,
+    AnyValue, Context, RESOURCE_ATTRIBUTES, SCOPE_SCHEMA_URL, attributes, child, children,
+    exponential_point, for_each_item, histogram_point, is_data, number_point, summary_point,
 };
 use crate::otlp::{metric, scope, text};
 use crate::wire::{Value, fields};
 
-pub const DELTA_TEMPORALITY: Reason = "delta_temporality";
-pub const EXPONENTIAL_HISTOGRAM: Reason = "exponential_histogram";
 pub const INVALID_NAME: Reason = "invalid_name";
-pub const SUMMARY: Reason = "summary";
 pub const UNSPECIFIED_TEMPORALITY: Reason = "unspecified_temporality";
 
 /// Noted, but nothing was dropped.
@@ -28,6 +29,7 @@ pub mod note {
     use super::Reason;
 
     pub const EXEMPLAR_DROPPED: Reason = "exemplar_dropped";
+    pub const FUTURE_TIME: Reason = "future_time";
     pub const HELP_CONFLICT: Reason = "help_conflict";
     pub const LABEL_VALUE_TRUNCATED: Reason = "label_value_truncated";
     pub const OVERFLOW: Reason = "overflow";
@@ -59,11 +61,14 @@ const NO_EXEMPLARS: u32 = 0;
 pub fn ingest(store: &Store, request: &[u8], now_ns: u64) -> Report {
     let mut pass = Pass {
         store,
+        identity: store.identity(),
         now_ns,
         report: Report::default(),
         resource: Vec::new(),
+        resource_body: &[],
+        resource_id: 0,
         own: Vec::new(),
-        labels: String::new(),
+        scope_id: 0,
         histograms: HistogramReader::default(),
     };
     for_each_item(request, |context, body| {
@@ -73,43 +78,54 @@ pub fn ingest(store: &Store, request: &[u8], now_ns: u64) -> Report {
     pass.report
 }
 
-struct Pass<'s> {
+struct Pass<'s, 'b> {
     store: &'s Store,
+    identity: Identity,
     now_ns: u64,
     report: Report,
     /// Labels of every point of this resource.
     resource: Vec<Label>,
-    /// Those and the labels of the scope.
+    resource_body: &'b [u8],
+    resource_id: StreamId,
+    /// Labels of every point of this scope.
     own: Vec<Label>,
-    /// The text of the labels of the current point.
-    labels: String,
+    scope_id: StreamId,
     histograms: HistogramReader,
 }
 
 /// One kind of data point: where its parts stand and how its value is read.
 struct Shape {
     kind: Kind,
+    mode: Mode,
     attributes: u32,
     exemplars: u32,
 }
 
 /// One metric below its scope.
 struct Header<'a> {
+    id: StreamId,
     name: FamilyName,
     help: &'a str,
     shape: Shape,
 }
 
-impl Pass<'_> {
-    fn enter(&mut self, context: &Context<'_>) {
+impl<'b> Pass<'_, 'b> {
+    fn enter(&mut self, context: &Context<'b>) {
         if context.new_resource {
+            self.resource_body = context.resource;
             self.resource = self.store.options.const_labels.clone();
+            let attributes = children(context.resource, RESOURCE_ATTRIBUTES).flatten();
+            let bodies = attributes.map(|field| field.value.bytes());
+            self.resource_id = self.identity.of_all(bodies);
             self.enter_resource(context.resource);
         }
         if context.new_resource || context.new_scope {
+            let schema_url = child(context.scope_items, SCOPE_SCHEMA_URL);
+            let parts = [context.scope, schema_url].map(|part| self.identity.of(part));
+            self.scope_id = self.identity.of_parts(&parts);
             self.own.clone_from(&self.resource);
             if !self.store.options.without_scope_info {
-                self.enter_scope(context.scope);
+                self.enter_scope(context.scope, text(schema_url));
             }
         }
     }
@@ -126,9 +142,11 @@ impl Pass<'_> {
         } else {
             format!("{namespace}/{service}")
         };
-        let instance = attribute(resource, RESOURCE_ATTRIBUTES, SERVICE_INSTANCE);
         self.resource.push(("job".to_owned(), job));
-        self.resource.push(("instance".to_owned(), instance));
+        if !self.store.options.choice.drops(SERVICE_INSTANCE) {
+            let instance = attribute(resource, RESOURCE_ATTRIBUTES, SERVICE_INSTANCE);
+            self.resource.push(("instance".to_owned(), instance));
+        }
         self.set_target(resource);
     }
 
@@ -137,21 +155,24 @@ impl Pass<'_> {
         for (name, value) in &self.resource {
             push_label(&mut key, name, value);
         }
-        let mut set = LabelSet::new(&self.resource, &self.store.names);
+        let options = &self.store.options;
+        let mut set = LabelSet::new(&self.resource, &self.store.names, &options.choice);
         for (attribute, value) in attributes(resource, RESOURCE_ATTRIBUTES) {
             let attribute = text(attribute);
             if !IDENTIFYING.contains(&attribute) {
                 set.add(attribute, value);
             }
         }
-        let cut = set.write(&mut self.labels);
+        let mut labels = String::new();
+        let cut = set.write(&mut labels);
         self.note(note::LABEL_VALUE_TRUNCATED, cut);
-        let held = self.store.set_target(&key, &self.labels, self.now_ns);
+        let held = self.store.set_target(&key, &labels, self.now_ns);
         self.note(note::TARGET_LIMIT, !held);
     }
 
-    /// `otel_scope_name`, `otel_scope_version` and `otel_scope_<attribute>`, for a scope that has a name.
-    fn enter_scope(&mut self, body: &[u8]) {
+    /// `otel_scope_name`, `_version`, `_schema_url` and `otel_scope_<attribute>`, for a scope that has a name. An
+    /// attribute that would have the name of one of the others is left out.
+    fn enter_scope(&mut self, body: &[u8], schema_url: &str) {
         let name = text(child(body, scope::NAME));
         if name.is_empty() {
             return;
@@ -159,7 +180,12 @@ impl Pass<'_> {
         let version = text(child(body, scope::VERSION));
         self.own.push(("otel_scope_name".into(), name.into()));
         self.own.push(("otel_scope_version".into(), version.into()));
+        self.own
+            .push(("otel_scope_schema_url".into(), schema_url.into()));
         for (key, value) in attributes(body, scope::ATTRIBUTES) {
+            if self.store.options.choice.drops(text(key)) {
+                continue;
+            }
             let key = format!("otel_scope_{}", text(key));
             let label = self.store.names.label(&key).into_owned();
             if !self.own.iter().any(|own| own.0 == label) {
@@ -189,13 +215,14 @@ impl Pass<'_> {
 
     fn header<'a>(&self, body: &'a [u8], data: u32, points: &[u8]) -> Result<Header<'a>, Reason> {
         let shape = shape(data, points)?;
-        let name = self.store.names.metric(
-            text(child(body, metric::NAME)),
-            text(child(body, metric::UNIT)),
-            shape.kind,
-        );
+        let (name, unit) = (child(body, metric::NAME), child(body, metric::UNIT));
+        let family = self.store.names.metric(text(name), text(unit), shape.kind);
+        let kind = [data as u8, shape.mode as u8, shape.kind as u8];
+        let [name, unit, kind] = [name, unit, &kind].map(|part| self.identity.of(part));
+        let parts = [self.resource_id, self.scope_id, name, unit, kind];
         Ok(Header {
-            name: name.ok_or(INVALID_NAME)?,
+            id: self.identity.of_parts(&parts),
+            name: family.ok_or(INVALID_NAME)?,
             help: text(child(body, metric::DESCRIPTION)),
             shape,
         })
@@ -207,7 +234,10 @@ impl Pass<'_> {
             match self.point(header, &mut family, point) {
                 Ok(kept) => {
                     self.report.kept += 1;
-                    self.note(note::OVERFLOW, kept == Kept::InOverflow);
+                    self.note(note::OVERFLOW, kept.in_overflow);
+                    for noted in kept.notes.into_iter().flatten() {
+                        self.note(noted, true);
+                    }
                 }
                 Err(reason) => self.drop(reason, 1),
             }
@@ -218,6 +248,18 @@ impl Pass<'_> {
         }
     }
 
+    fn read(&mut self, shape: &Shape, body: &[u8]) -> Result<Read, Reason> {
+        let mut read = match shape.kind {
+            Kind::Histogram => self.histograms.read(body)?,
+            Kind::Exponential => read_exponential(body)?,
+            Kind::Summary => read_summary(body)?,
+            kind => points::read_number(body, kind, shape.mode)?,
+        };
+        let ahead = read.settle_time(self.now_ns);
+        self.note(note::FUTURE_TIME, ahead);
+        Ok(read)
+    }
+
     fn point(
         &mut self,
         header: &Header<'_>,
@@ -225,27 +267,29 @@ impl Pass<'_> {
         body: &[u8],
     ) -> Result<Kept, Reason> {
         let shape = &header.shape;
-        let mut read = match shape.kind {
-            Kind::Histogram => self.histograms.read(body)?,
-            kind => points::read_number(body, kind)?,
+        let mut read = self.read(shape, body)?;
+        let own_attributes = children(body, shape.attributes).flatten();
+        let own_attributes = own_attributes.map(|field| field.value.bytes());
+        let incoming = Incoming {
+            id: header.id.wrapping_add(self.identity.of_all(own_attributes)),
+            mode: shape.mode,
+            now_ns: self.now_ns,
         };
-        read.set_missing_time(self.now_ns);
-        let mut set = LabelSet::new(&self.own, &self.store.names);
-        for (key, value) in attributes(body, shape.attributes) {
-            set.add(text(key), value);
-        }
-        let cut = set.write(&mut self.labels);
-        self.note(note::LABEL_VALUE_TRUNCATED, cut);
         let (room, names) = (&self.store.room, &self.store.names);
         loop {
             let Some(target) = self.family(header, family, &read)? else {
-                return Ok(Kept::InSeries);
+                return Ok(Kept::default());
             };
-            let mut lost = false;
-            let answer = target.update(room, &self.labels, read, self.now_ns, || {
-                exemplars(body, shape.exemplars, names, &mut lost)
-            });
+            let (mut lost, mut cut) = (false, false);
+            let answer = target.update(
+                room,
+                &incoming,
+                read,
+                &mut || self.labels(shape, body, &mut cut),
+                || exemplars(body, shape.exemplars, names, &mut lost),
+            );
             self.note(note::EXEMPLAR_DROPPED, lost);
+            self.note(note::LABEL_VALUE_TRUNCATED, cut);
             match answer {
                 Ok(kept) => return Ok(kept),
                 Err(Refused::Because(reason)) => return Err(reason),
@@ -253,6 +297,25 @@ impl Pass<'_> {
             }
             *family = None;
         }
+    }
+
+    /// The labels of a point: what the gateway sets, then its own attributes, then those of its resource that are chosen.
+    fn labels(&self, shape: &Shape, body: &[u8], cut: &mut bool) -> String {
+        let choice = &self.store.options.choice;
+        let mut set = LabelSet::new(&self.own, &self.store.names, choice);
+        for (key, value) in attributes(body, shape.attributes) {
+            set.add(text(key), value);
+        }
+        for (key, value) in attributes(self.resource_body, RESOURCE_ATTRIBUTES) {
+            let key = text(key);
+            let service = choice.without_service && IDENTIFYING.contains(&key);
+            if choice.given(key).is_some() || (choice.resource && !service) {
+                set.add_outer(key, value);
+            }
+        }
+        let mut labels = String::new();
+        *cut = set.write(&mut labels);
+        labels
     }
 
     /// The family of this metric, looked up once; None where a series that does not exist has no value.
@@ -263,15 +326,10 @@ impl Pass<'_> {
         read: &Read,
     ) -> Result<Option<Arc<Family>>, Reason> {
         if held.is_none() {
-            let FamilyName { name, unit } = &header.name;
+            let (name, kind) = (&header.name, header.shape.kind);
             *held = match read {
-                Read::NoValue { .. } => self.store.existing(name, header.shape.kind),
-                Read::Point(_) => {
-                    Some(
-                        self.store
-                            .family(name, header.shape.kind, unit, header.help)?,
-                    )
-                }
+                Read::NoValue { .. } => self.store.existing(&name.name, kind),
+                Read::Point(_) => Some(self.store.family(name, kind, header.help)?),
             };
         }
         Ok(held.clone())
@@ -291,31 +349,39 @@ impl Pass<'_> {
 /// What a data field of a Metric holds, or why it is not taken.
 fn shape(data: u32, points: &[u8]) -> Result<Shape, Reason> {
     match data {
-        metric::GAUGE => Ok(number_shape(Kind::Gauge)),
+        metric::GAUGE => Ok(number_shape(Kind::Gauge, Mode::Latest)),
         metric::SUM => {
-            cumulative(points)?;
             let kind = match flag(points, metric::MONOTONIC) {
                 0 => Kind::Gauge,
                 _ => Kind::Counter,
             };
-            Ok(number_shape(kind))
+            Ok(number_shape(kind, temporality(points)?))
         }
-        metric::HISTOGRAM => {
-            cumulative(points)?;
-            Ok(Shape {
-                kind: Kind::Histogram,
-                attributes: histogram_point::ATTRIBUTES,
-                exemplars: histogram_point::EXEMPLARS,
-            })
-        }
-        metric::EXPONENTIAL_HISTOGRAM => Err(EXPONENTIAL_HISTOGRAM),
-        _ => Err(SUMMARY),
+        metric::HISTOGRAM => Ok(Shape {
+            kind: Kind::Histogram,
+            mode: temporality(points)?,
+            attributes: histogram_point::ATTRIBUTES,
+            exemplars: histogram_point::EXEMPLARS,
+        }),
+        metric::EXPONENTIAL_HISTOGRAM => Ok(Shape {
+            kind: Kind::Exponential,
+            mode: temporality(points)?,
+            attributes: exponential_point::ATTRIBUTES,
+            exemplars: exponential_point::EXEMPLARS,
+        }),
+        _ => Ok(Shape {
+            kind: Kind::Summary,
+            mode: Mode::Cumulative,
+            attributes: summary_point::ATTRIBUTES,
+            exemplars: NO_EXEMPLARS,
+        }),
     }
 }
 
-fn number_shape(kind: Kind) -> Shape {
+fn number_shape(kind: Kind, mode: Mode) -> Shape {
     Shape {
         kind,
+        mode,
         attributes: number_point::ATTRIBUTES,
         exemplars: match kind {
             Kind::Counter => number_point::EXEMPLARS,
@@ -324,10 +390,10 @@ fn number_shape(kind: Kind) -> Shape {
     }
 }
 
-fn cumulative(points: &[u8]) -> Result<(), Reason> {
+fn temporality(points: &[u8]) -> Result<Mode, Reason> {
     match flag(points, metric::TEMPORALITY) {
-        CUMULATIVE => Ok(()),
-        DELTA => Err(DELTA_TEMPORALITY),
+        CUMULATIVE => Ok(Mode::Cumulative),
+        DELTA => Ok(Mode::Delta),
         _ => Err(UNSPECIFIED_TEMPORALITY),
     }
 }
@@ -354,7 +420,7 @@ fn exemplars(
     lost: &mut bool,
 ) -> Vec<Exemplar> {
     let read = |field: crate::wire::Field<'_>| {
-        let exemplar = points::read_exemplar(field.value.bytes(), names);
+        let exemplar = read_exemplar(field.value.bytes(), names);
         *lost |= exemplar.is_none();
         exemplar
     };

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 
-use super::names::Names;
+use super::choice::Choice;
+use super::names::{Names, is_bare_label};
 use super::number::go_text;
 use crate::otlp::{AnyValue, attributes, text};
 use crate::wire::fields;
@@ -25,34 +26,46 @@ struct Entry<'a> {
     name: Cow<'a, str>,
     key: &'a str,
     value: Cow<'a, str>,
+    /// Its name is given: others make room.
+    given: bool,
 }
 
 /// Collects the labels of one point; `write` gives their text.
 pub struct LabelSet<'a> {
     own: &'a [Label],
     names: &'a Names,
+    choice: &'a Choice,
     entries: Vec<Entry<'a>>,
 }
 
 impl<'a> LabelSet<'a> {
     /// `own` labels always win: an attribute that would have the same name becomes `exported_<name>`.
-    pub fn new(own: &'a [Label], names: &'a Names) -> Self {
+    pub fn new(own: &'a [Label], names: &'a Names, choice: &'a Choice) -> Self {
         let mut entries = Vec::with_capacity(own.len() + 8);
         entries.extend(own.iter().map(|(name, value)| Entry {
             name: Cow::Borrowed(name),
             key: "",
             value: Cow::Borrowed(value),
+            given: true,
         }));
         Self {
             own,
             names,
+            choice,
             entries,
         }
     }
 
-    /// Adds one attribute, `value` being the body of its AnyValue.
+    /// Adds one attribute, `value` being the body of its AnyValue; not one that never becomes a label.
     pub fn add(&mut self, key: &'a str, value: &'a [u8]) {
-        let mut name = self.names.label(key);
+        if self.choice.drops(key) {
+            return;
+        }
+        let given = self.choice.given(key);
+        let mut name = match given {
+            Some(label) => Cow::Borrowed(label),
+            None => self.names.label(key),
+        };
         while RESERVED.contains(&name.as_ref()) || self.own.iter().any(|own| own.0 == name) {
             name = Cow::Owned(format!("exported_{name}"));
         }
@@ -60,7 +73,34 @@ impl<'a> LabelSet<'a> {
             name,
             key,
             value: attribute_text(AnyValue::parse(value)),
+            given: given.is_some(),
         });
+    }
+
+    /// Adds an attribute of the resource, which one of the same key nearer to the point stands before.
+    pub fn add_outer(&mut self, key: &'a str, value: &'a [u8]) {
+        if !self.entries.iter().any(|entry| entry.key == key) {
+            self.add(key, value);
+        }
+    }
+
+    /// Where an attribute has the name of a given label: it goes if it says the same, else it is `exported_<name>`.
+    fn make_room(&mut self) {
+        let given: Vec<(String, String)> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.given && !entry.key.is_empty())
+            .map(|entry| (entry.name.to_string(), entry.value.to_string()))
+            .collect();
+        for (name, value) in given {
+            self.entries.retain(|entry| {
+                entry.given || entry.name != name.as_str() || entry.value != value.as_str()
+            });
+            let clashes = self.entries.iter_mut();
+            for entry in clashes.filter(|entry| !entry.given && entry.name == name.as_str()) {
+                entry.name = Cow::Owned(format!("exported_{name}"));
+            }
+        }
     }
 
     /// Replaces `out` by the text of the set; true where a value had to be cut.
@@ -69,6 +109,7 @@ impl<'a> LabelSet<'a> {
     /// that stands twice the last value counts. An empty value is no label: Prometheus takes both for the same series.
     pub fn write(mut self, out: &mut String) -> bool {
         out.clear();
+        self.make_room();
         self.entries
             .sort_by(|a, b| (&a.name, a.key).cmp(&(&b.name, b.key)));
         let mut cut = false;
@@ -99,12 +140,23 @@ pub fn push_label(out: &mut String, name: &str, value: &str) -> bool {
     if !out.is_empty() {
         out.push(',');
     }
-    out.push_str(name);
+    push_name(out, name);
     out.push_str("=\"");
     let cut = value.len() > MAX_VALUE_BYTES;
     push_escaped(out, &shortened(value));
     out.push('"');
     cut
+}
+
+/// A name, in quotes where it needs them. Source: Prometheus "Exposition formats", names in UTF-8.
+pub fn push_name(out: &mut String, name: &str) {
+    if is_bare_label(name) {
+        out.push_str(name);
+    } else {
+        out.push('"');
+        push_escaped(out, name);
+        out.push('"');
+    }
 }
 
 /// Escapes for a label value. Control characters would end the page for some readers (NUL does for Prometheus) and

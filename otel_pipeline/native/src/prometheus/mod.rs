@@ -1,16 +1,23 @@
 //! The Prometheus bridge: a store of series that OTLP metrics are ingested into and pages are rendered from.
 
+mod choice;
+mod escape;
+mod exemplars;
+pub mod exponential;
 mod family;
+mod identity;
 mod ingest;
 mod labels;
 mod names;
 pub mod number;
-mod overflow;
 mod points;
 mod render;
 mod room;
 mod series;
+mod sketches;
 mod store;
+mod stream;
+pub mod value;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +28,8 @@ use pyo3::types::PyBytes;
 
 use crate::batch::Batch;
 use crate::otlp::Signal;
-use names::Names;
+use choice::Choice;
+use names::{Names, Strategy};
 use render::Format;
 use series::Kind;
 use store::{Options, SCRAPERS, Store};
@@ -56,9 +64,15 @@ impl SeriesStore {
         send_timestamps=false,
         created_timestamps=true,
         without_scope_info=false,
+        translation_strategy="UnderscoreEscapingWithSuffixes",
+        drop_labels=Vec::new(),
+        given_labels=Vec::new(),
+        resource_labels=false,
+        exclude_service_attributes=false,
         metric_expiration_ns=86_400_000_000_000,
         max_series_per_metric=2000,
         max_series=100_000,
+        max_streams=200_000,
         zero_first=true,
     ))]
     #[allow(clippy::too_many_arguments)] // keyword arguments in Python
@@ -69,27 +83,43 @@ impl SeriesStore {
         send_timestamps: bool,
         created_timestamps: bool,
         without_scope_info: bool,
+        translation_strategy: &str,
+        drop_labels: Vec<String>,
+        given_labels: Vec<(String, String)>,
+        resource_labels: bool,
+        exclude_service_attributes: bool,
         metric_expiration_ns: u64,
         max_series_per_metric: usize,
         max_series: usize,
+        max_streams: usize,
         zero_first: bool,
-    ) -> Self {
+    ) -> PyResult<Self> {
+        let strategy = Strategy::parse(translation_strategy)
+            .ok_or_else(|| PyValueError::new_err("no such translation_strategy"))?;
         let store = Store::new(Options {
             namespace: namespace.to_owned(),
             const_labels,
             send_timestamps,
             created_timestamps,
             without_scope_info,
+            strategy,
+            choice: Choice::new(
+                drop_labels,
+                given_labels,
+                resource_labels,
+                exclude_service_attributes,
+            ),
             metric_expiration_ns,
             max_series_per_metric,
             max_series,
+            max_streams,
             zero_first,
             epoch_ns,
         });
-        Self {
+        Ok(Self {
             store,
             last_page_bytes: AtomicUsize::new(0),
-        }
+        })
     }
 
     fn ingest(&self, py: Python<'_>, batch: &Bound<'_, Batch>, now_ns: u64) -> PyResult<Ingested> {
@@ -106,7 +136,7 @@ impl SeriesStore {
         })
     }
 
-    #[pyo3(signature = (format, scraper, now_ns, own=&b""[..]))]
+    #[pyo3(signature = (format, scraper, now_ns, own=&b""[..], utf8=false))]
     fn render<'py>(
         &self,
         py: Python<'py>,
@@ -114,6 +144,7 @@ impl SeriesStore {
         scraper: Option<usize>,
         now_ns: u64,
         own: &[u8],
+        utf8: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let format = Format::parse(format)
             .ok_or_else(|| PyValueError::new_err("format must be 'text' or 'openmetrics'"))?;
@@ -127,7 +158,7 @@ impl SeriesStore {
                 0 => self.store.room.lines() * LINE_BYTES,
                 last => last + last / 16,
             };
-            let page = render::render(&self.store, format, scraper, own, expected);
+            let page = render::render(&self.store, format, scraper, own, utf8, expected);
             self.last_page_bytes.store(page.len(), Ordering::Relaxed);
             page
         });
@@ -153,6 +184,7 @@ impl SeriesStore {
             ("series", stats.series),
             ("lines", stats.lines),
             ("overflow_streams", stats.overflow_streams),
+            ("streams", stats.streams),
             ("targets", stats.targets),
         ])
     }
@@ -166,6 +198,6 @@ pub fn prometheus_name(name: &str, unit: &str, instrument: &str) -> String {
         "histogram" => (Kind::Histogram, ""),
         _ => (Kind::Gauge, ""),
     };
-    let family = Names::new("").metric(name, unit, kind);
+    let family = Names::new("", Strategy::DEFAULT).metric(name, unit, kind);
     family.map_or_else(String::new, |family| family.name + suffix)
 }

@@ -1,5 +1,6 @@
 //! Names of metrics and labels: OpenTelemetry's made legal for Prometheus.
-//! Source: opentelemetry-specification "Prometheus and OpenMetrics Compatibility", strategy UnderscoreEscapingWithSuffixes.
+//! Source: opentelemetry-specification "Prometheus and OpenMetrics Compatibility" and "Prometheus Exporter",
+//! `translation_strategy`.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -10,24 +11,69 @@ use super::series::Kind;
 #[derive(Debug, PartialEq, Eq)]
 pub struct FamilyName {
     pub name: String,
+    /// What a counter's samples have after the name: `_total`, or nothing.
+    pub suffix: &'static str,
     /// Empty where the name does not end with the unit, since OpenMetrics then forbids the UNIT line.
     pub unit: String,
+}
+
+/// How names are translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strategy {
+    /// Characters that were illegal before Prometheus 3 become `_`.
+    pub escape: bool,
+    /// Unit and type stand at the end of names.
+    pub suffixes: bool,
+}
+
+impl Strategy {
+    pub const DEFAULT: Self = Self {
+        escape: true,
+        suffixes: true,
+    };
+
+    pub fn parse(name: &str) -> Option<Self> {
+        let (escape, suffixes) = match name {
+            "UnderscoreEscapingWithSuffixes" => (true, true),
+            "UnderscoreEscapingWithoutSuffixes" => (true, false),
+            "NoUTF8EscapingWithSuffixes" => (false, true),
+            "NoTranslation" => (false, false),
+            _ => return None,
+        };
+        Some(Self { escape, suffixes })
+    }
 }
 
 /// Makes the names of one exporter.
 pub struct Names {
     namespace: String,
+    pub strategy: Strategy,
 }
 
+const TOTAL: &str = "_total";
+
 impl Names {
-    pub fn new(namespace: &str) -> Self {
+    pub fn new(namespace: &str, strategy: Strategy) -> Self {
         Self {
             namespace: namespace.to_owned(),
+            strategy,
         }
     }
 
     /// Name, then unit, then (when it is rendered) the suffix of the type; None where no legal character is left.
     pub fn metric(&self, name: &str, unit: &str, kind: Kind) -> Option<FamilyName> {
+        match (self.strategy.escape, self.strategy.suffixes) {
+            (true, true) => self.escaped_with_suffixes(name, unit, kind),
+            (true, false) => {
+                let joined = words(name).collect::<Vec<_>>().join("_");
+                self.without_suffixes(&joined, kind)
+            }
+            (false, true) => self.as_is_with_suffixes(name, unit, kind),
+            (false, false) => self.without_suffixes(name, kind),
+        }
+    }
+
+    fn escaped_with_suffixes(&self, name: &str, unit: &str, kind: Kind) -> Option<FamilyName> {
         let mut tokens: Vec<&str> = words(name).collect();
         if tokens.is_empty() {
             return None;
@@ -47,33 +93,130 @@ impl Names {
         if name.starts_with(|first: char| first.is_ascii_digit()) {
             name.insert(0, '_');
         }
-        let ends_with_unit = name
-            .strip_suffix(unit.as_str())
-            .is_some_and(|stem| stem.ends_with('_'));
-        let unit = if ends_with_unit { unit } else { String::new() };
-        Some(FamilyName { name, unit })
+        let unit = known_unit(&name, unit);
+        Some(FamilyName {
+            name,
+            suffix: suffix(kind),
+            unit,
+        })
     }
 
-    /// Illegal characters become `_`, runs of `_` one, and a leading digit gets the prefix `key_`.
-    pub fn label<'k>(&self, key: &'k str) -> Cow<'k, str> {
-        if is_plain_label(key) {
-            return Cow::Borrowed(key);
+    fn as_is_with_suffixes(&self, name: &str, unit: &str, kind: Kind) -> Option<FamilyName> {
+        let stem = match kind {
+            Kind::Counter => name.strip_suffix(TOTAL).unwrap_or(name),
+            _ => name,
+        };
+        let mut full = self.with_namespace(stem)?;
+        let unit = unit_words(unit, kind);
+        if !unit.is_empty() && !full.ends_with(&unit) {
+            full = format!("{full}_{unit}");
         }
-        let mut label = String::with_capacity(key.len() + 4);
-        if key.starts_with(|first: char| first.is_ascii_digit()) {
-            label.push_str("key_");
-        }
-        for character in key.chars() {
-            let legal = character.is_ascii_alphanumeric();
-            if legal || !label.ends_with('_') {
-                label.push(if legal { character } else { '_' });
-            }
-        }
-        if label.is_empty() {
-            label.push('_');
-        }
-        Cow::Owned(label)
+        let unit = known_unit(&full, unit);
+        Some(FamilyName {
+            name: full,
+            suffix: suffix(kind),
+            unit,
+        })
     }
+
+    /// A counter that the sender itself called `_total` keeps the suffix; any other has none.
+    fn without_suffixes(&self, name: &str, kind: Kind) -> Option<FamilyName> {
+        let stem = match kind {
+            Kind::Counter => name.strip_suffix(TOTAL).filter(|stem| !stem.is_empty()),
+            _ => None,
+        };
+        let mut full = self.with_namespace(stem.unwrap_or(name))?;
+        if self.strategy.escape && full.starts_with(|first: char| first.is_ascii_digit()) {
+            full.insert(0, '_');
+        }
+        Some(FamilyName {
+            name: full,
+            suffix: if stem.is_some() { TOTAL } else { "" },
+            unit: String::new(),
+        })
+    }
+
+    fn with_namespace(&self, name: &str) -> Option<String> {
+        let named = !name.is_empty();
+        named.then(|| match self.namespace.as_str() {
+            "" => name.to_owned(),
+            namespace => format!("{namespace}_{name}"),
+        })
+    }
+
+    /// The label of an attribute, by the strategy. Names with `__` first mean something to Prometheus.
+    pub fn label<'k>(&self, key: &'k str) -> Cow<'k, str> {
+        match self.strategy.escape || key.is_empty() || key.starts_with("__") {
+            true => escaped_label(key),
+            false => Cow::Borrowed(key),
+        }
+    }
+}
+
+fn suffix(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => TOTAL,
+        _ => "",
+    }
+}
+
+/// The unit, where `name` ends with it.
+fn known_unit(name: &str, unit: String) -> String {
+    let stem = name.strip_suffix(unit.as_str());
+    match stem.is_some_and(|stem| stem.ends_with('_')) {
+        true => unit,
+        false => String::new(),
+    }
+}
+
+/// A metric name as every Prometheus can read it.
+pub fn escaped_metric(name: &str) -> Cow<'_, str> {
+    if is_plain_metric(name) {
+        return Cow::Borrowed(name);
+    }
+    let mut escaped = String::with_capacity(name.len() + 1);
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        escaped.push('_');
+    }
+    escaped.extend(name.chars().map(|character| {
+        let legal = character.is_ascii_alphanumeric() || character == ':';
+        if legal { character } else { '_' }
+    }));
+    Cow::Owned(escaped)
+}
+
+/// Whether a name can stand on a page without quotes.
+pub fn is_plain_metric(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(legal)
+}
+
+/// Whether a label name can stand on a page without quotes.
+pub fn is_bare_label(name: &str) -> bool {
+    is_plain_metric(name) && !name.contains(':')
+}
+
+/// Illegal characters become `_`, runs of `_` one, and a leading digit gets the prefix `key_`.
+pub fn escaped_label(key: &str) -> Cow<'_, str> {
+    if is_plain_label(key) {
+        return Cow::Borrowed(key);
+    }
+    let mut label = String::with_capacity(key.len() + 4);
+    if key.starts_with(|first: char| first.is_ascii_digit()) {
+        label.push_str("key_");
+    }
+    for character in key.chars() {
+        let legal = character.is_ascii_alphanumeric();
+        if legal || !label.ends_with('_') {
+            label.push(if legal { character } else { '_' });
+        }
+    }
+    if label.is_empty() {
+        label.push('_');
+    }
+    Cow::Owned(label)
 }
 
 fn is_plain_label(key: &str) -> bool {

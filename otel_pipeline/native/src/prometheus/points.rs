@@ -1,21 +1,21 @@
-//! Reads OTLP data points and exemplars. Source: opentelemetry-proto `metrics.proto`.
+//! Reads OTLP data points that are numbers or histograms with bounds. Source: opentelemetry-proto `metrics.proto`.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
 
-use super::labels::{attribute_text, push_escaped};
-use super::names::Names;
-use super::series::{Bounds, Exemplar, Histogram, Kind, Point, Reason, Value};
-use crate::otlp::{AnyValue, attributes, exemplar, histogram_point, number_point, point, text};
+use super::series::{Kind, Point, Reason};
+use super::stream::Mode;
+use super::value::{Bounds, Histogram, Value};
+use crate::otlp::{histogram_point, number_point, point};
 use crate::wire::{self, fields};
 
 pub const INVALID_HISTOGRAM: Reason = "invalid_histogram";
 pub const INVALID_VALUE: Reason = "invalid_value";
 
-/// Characters that the labels of one exemplar may have together, names included. Source: OpenMetrics 1.0, "Exemplars".
-const MAX_EXEMPLAR_CHARS: usize = 128;
 /// `DataPointFlags`.
-const NO_RECORDED_VALUE: u64 = 1;
+pub const NO_RECORDED_VALUE: u64 = 1;
+/// A time further ahead of the gateway's clock than this is no time.
+const MAX_AHEAD_NS: u64 = 300_000_000_000;
 
 /// What a data point says.
 pub enum Read {
@@ -27,20 +27,39 @@ pub enum Read {
 }
 
 impl Read {
-    /// A point without a time is of now.
-    pub fn set_missing_time(&mut self, now_ns: u64) {
+    pub fn point(start_ns: u64, time_ns: u64, value: Value) -> Self {
+        Self::Point(Point {
+            start_ns,
+            time_ns,
+            untimed: false,
+            value,
+        })
+    }
+
+    /// A point without a time, or with one that is still to come, is of now; true for the latter. Nothing starts after
+    /// its end: such a start is unknown.
+    pub fn settle_time(&mut self, now_ns: u64) -> bool {
         let time_ns = match self {
             Self::Point(point) => &mut point.time_ns,
             Self::NoValue { time_ns } => time_ns,
         };
-        if *time_ns == 0 {
+        let ahead = *time_ns > now_ns.saturating_add(MAX_AHEAD_NS);
+        let untimed = *time_ns == 0 || ahead;
+        if untimed {
             *time_ns = now_ns;
         }
+        if let Self::Point(point) = self {
+            point.untimed = untimed;
+            if point.start_ns > point.time_ns {
+                point.start_ns = 0;
+            }
+        }
+        ahead
     }
 }
 
-/// Reads the value of a gauge or sum. A counter must be finite and not negative.
-pub fn read_number(body: &[u8], kind: Kind) -> Result<Read, Reason> {
+/// Reads the value of a gauge or sum. A sum must be finite, a counter not negative.
+pub fn read_number(body: &[u8], kind: Kind, mode: Mode) -> Result<Read, Reason> {
     let (mut start_ns, mut time_ns, mut flags, mut value) = (0, 0, 0, None);
     for field in fields(body).flatten() {
         match field.number {
@@ -56,14 +75,11 @@ pub fn read_number(body: &[u8], kind: Kind) -> Result<Read, Reason> {
         return Ok(Read::NoValue { time_ns });
     }
     let value = value.ok_or(INVALID_VALUE)?;
-    if kind == Kind::Counter && !(value.is_finite() && value >= 0.0) {
+    let finite = mode == Mode::Latest || value.is_finite();
+    if !finite || (kind == Kind::Counter && value < 0.0) {
         return Err(INVALID_VALUE);
     }
-    Ok(Read::Point(Point {
-        start_ns,
-        time_ns,
-        value: Value::Number(value),
-    }))
+    Ok(Read::point(start_ns, time_ns, Value::Number(value)))
 }
 
 /// Reads histograms; neighbouring points share their bounds.
@@ -99,17 +115,17 @@ impl HistogramReader {
         if counts.len() != bounds.len() + 1 || total != Some(count) {
             return Err(INVALID_HISTOGRAM);
         }
+        if sum.is_some_and(|sum| !sum.is_finite()) {
+            return Err(INVALID_HISTOGRAM);
+        }
         let bounds = self.bounds(bounds.into_iter().map(f64::from_bits).collect())?;
-        Ok(Read::Point(Point {
-            start_ns,
-            time_ns,
-            value: Value::Histogram(Histogram {
-                bounds,
-                counts: counts.into(),
-                count,
-                sum,
-            }),
-        }))
+        let histogram = Histogram {
+            bounds,
+            counts: counts.into(),
+            count,
+            sum,
+        };
+        Ok(Read::point(start_ns, time_ns, Value::Histogram(histogram)))
     }
 
     fn bounds(&mut self, values: Vec<f64>) -> Result<Arc<Bounds>, Reason> {
@@ -133,79 +149,4 @@ fn push_fixed64(out: &mut Vec<u64>, value: wire::Value<'_>) {
         }
         one => out.push(one.number()),
     }
-}
-
-/// Reads an exemplar; None where it says nothing that leads anywhere: no trace and no attribute, or no value.
-pub fn read_exemplar(body: &[u8], names: &Names) -> Option<Exemplar> {
-    let (mut time_ns, mut value) = (0, None);
-    let (mut trace_id, mut span_id): (&[u8], &[u8]) = (&[], &[]);
-    for field in fields(body).flatten() {
-        match field.number {
-            exemplar::TIME => time_ns = field.value.number(),
-            exemplar::DOUBLE => value = Some(f64::from_bits(field.value.number())),
-            exemplar::INT => value = Some(field.value.number() as i64 as f64),
-            exemplar::TRACE_ID => trace_id = field.value.bytes(),
-            exemplar::SPAN_ID => span_id = field.value.bytes(),
-            _ => {}
-        }
-    }
-    let value = value.filter(|value| value.is_finite())?;
-    let mut labels = ExemplarLabels::default();
-    if is_id(trace_id, 16) {
-        labels.add("trace_id", &hex(trace_id));
-        if is_id(span_id, 8) {
-            labels.add("span_id", &hex(span_id));
-        }
-    }
-    for (key, value) in attributes(body, exemplar::FILTERED_ATTRIBUTES) {
-        let value = attribute_text(AnyValue::parse(value));
-        labels.add(&names.label(text(key)), &value);
-    }
-    labels.finish().map(|text| Exemplar {
-        time_ns,
-        value,
-        text,
-    })
-}
-
-/// Labels in the order they came, each name once, as long as they fit.
-#[derive(Default)]
-struct ExemplarLabels {
-    names: Vec<String>,
-    text: String,
-    chars: usize,
-}
-
-impl ExemplarLabels {
-    fn add(&mut self, name: &str, value: &str) {
-        let chars = self.chars + name.chars().count() + value.chars().count();
-        let taken = self.names.iter().any(|held| held == name);
-        if taken || value.is_empty() || chars > MAX_EXEMPLAR_CHARS {
-            return;
-        }
-        self.chars = chars;
-        if !self.text.is_empty() {
-            self.text.push(',');
-        }
-        self.text.push_str(name);
-        self.text.push_str("=\"");
-        push_escaped(&mut self.text, value);
-        self.text.push('"');
-        self.names.push(name.to_owned());
-    }
-
-    fn finish(self) -> Option<Box<str>> {
-        (!self.text.is_empty()).then(|| self.text.into())
-    }
-}
-
-fn is_id(bytes: &[u8], length: usize) -> bool {
-    bytes.len() == length && bytes.iter().any(|byte| *byte != 0)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }

@@ -1,7 +1,6 @@
 //! What the families of a store share: limits, the room that is taken, the order of births.
 #![forbid(unsafe_code)]
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,8 +25,9 @@ pub struct Room {
     lines: AtomicUsize,
     series: AtomicUsize,
     overflow_streams: AtomicUsize,
+    streams: AtomicUsize,
+    max_streams: usize,
     births: AtomicU64,
-    hasher: RandomState,
 }
 
 impl Room {
@@ -38,6 +38,7 @@ impl Room {
         zero_first: bool,
         epoch_ns: u64,
         overflow_labels: String,
+        max_streams: usize,
     ) -> Self {
         Self {
             max_series_per_metric,
@@ -49,8 +50,9 @@ impl Room {
             lines: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
             overflow_streams: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            max_streams,
             births: AtomicU64::new(1),
-            hasher: RandomState::new(),
         }
     }
 
@@ -90,18 +92,23 @@ impl Room {
         self.lines.fetch_sub(lines, Ordering::Relaxed);
     }
 
-    /// Takes the room of a stream behind an overflow series.
-    pub fn take_stream(&self) -> bool {
-        take(&self.overflow_streams, 1, self.max_lines)
+    /// Takes the room of a stream, behind an overflow series or any other.
+    pub fn take_stream(&self, overflow: bool) -> bool {
+        if overflow {
+            take(&self.overflow_streams, 1, self.max_lines)
+        } else {
+            take(&self.streams, 1, self.max_streams)
+        }
     }
 
-    pub fn give_back_streams(&self, streams: usize) {
-        self.overflow_streams.fetch_sub(streams, Ordering::Relaxed);
+    pub fn give_back_streams(&self, overflow: usize, others: usize) {
+        self.overflow_streams.fetch_sub(overflow, Ordering::Relaxed);
+        self.streams.fetch_sub(others, Ordering::Relaxed);
     }
 
-    /// What a stream with these labels is remembered by.
-    pub fn stream_id(&self, labels: &str) -> u64 {
-        self.hasher.hash_one(labels)
+    /// Streams that are known, those behind overflow series included.
+    pub fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed) + self.overflow_streams()
     }
 
     /// Makes room for a series whose buckets changed.
@@ -111,6 +118,15 @@ impl Room {
         }
         self.give_back(0, before.saturating_sub(after));
         Ok(())
+    }
+
+    /// Notes that what was added up needs more or fewer lines, be there room or not.
+    pub fn resize(&self, before: usize, after: usize) {
+        if after > before {
+            self.lines.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.give_back(0, before - after);
+        }
     }
 
     pub fn is_expired(&self, ingested_ns: u64, now_ns: u64) -> bool {

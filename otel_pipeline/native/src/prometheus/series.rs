@@ -1,9 +1,8 @@
-//! One series: its latest cumulative point, how the next point may follow it, and which scrapers have seen it.
+//! One series: what it shows, how the next point of a stream may follow the last, and which scrapers have seen it.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
-use super::number::bound_text;
+use super::stream::StreamId;
+use super::value::Value;
 
 /// Why a data point was not kept, as counted.
 pub type Reason = &'static str;
@@ -17,6 +16,8 @@ pub mod reason {
     pub const OLD_START_TIME: Reason = "old_start_time";
     pub const OVERFLOW_FULL: Reason = "overflow_full";
     pub const SERIES_LIMIT: Reason = "series_limit";
+    pub const STREAM_LIMIT: Reason = "stream_limit";
+    pub const TOTAL_TOO_LARGE: Reason = "total_too_large";
 }
 
 /// What a family is to Prometheus.
@@ -25,125 +26,9 @@ pub enum Kind {
     Counter,
     Gauge,
     Histogram,
-}
-
-/// Upper bounds of a histogram's buckets, without the last (+Inf), with their `le` texts for both formats.
-#[derive(Debug)]
-pub struct Bounds {
-    pub values: Vec<f64>,
-    pub text: Vec<String>,
-    pub openmetrics: Vec<String>,
-}
-
-impl Bounds {
-    /// None unless finite and strictly increasing.
-    pub fn new(values: Vec<f64>) -> Option<Self> {
-        let finite = values.iter().all(|bound| bound.is_finite());
-        let increasing = values.is_sorted_by(|a, b| a < b);
-        let le = |openmetrics| {
-            let texts = values.iter().map(|bound| bound_text(*bound, openmetrics));
-            texts.chain(["+Inf".to_owned()]).collect()
-        };
-        let (text, openmetrics) = (le(false), le(true));
-        (finite && increasing).then_some(Self {
-            values,
-            text,
-            openmetrics,
-        })
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Histogram {
-    pub bounds: Arc<Bounds>,
-    /// One for each bound and one for +Inf, not accumulated.
-    pub counts: Box<[u64]>,
-    pub count: u64,
-    pub sum: Option<f64>,
-}
-
-#[derive(Debug, Clone)]
-pub enum Value {
-    Number(f64),
-    Histogram(Histogram),
-}
-
-impl Value {
-    /// How many lines of a text page it takes: what Prometheus calls series.
-    pub fn lines(&self) -> usize {
-        match self {
-            Self::Number(_) => 1,
-            Self::Histogram(histogram) => histogram.counts.len() + 2,
-        }
-    }
-
-    pub fn same_bounds(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Number(_), Self::Number(_)) => true,
-            (Self::Histogram(a), Self::Histogram(b)) => {
-                Arc::ptr_eq(&a.bounds, &b.bounds) || a.bounds.values == b.bounds.values
-            }
-            _ => false,
-        }
-    }
-
-    /// True where a counter, a bucket or a count went down. The sum may: observations can be negative.
-    fn is_below(&self, last: &Self) -> bool {
-        match (self, last) {
-            (Self::Number(now), Self::Number(last)) => now < last,
-            (Self::Histogram(now), Self::Histogram(last)) => {
-                now.count < last.count || now.counts.iter().zip(&last.counts).any(|(a, b)| a < b)
-            }
-            _ => true,
-        }
-    }
-
-    /// Adds what `now` has gained over `last` (nothing known: all of it). All three have the same bounds.
-    pub fn add_gain(&mut self, now: &Self, last: Option<&Self>) {
-        match (self, now, last) {
-            (Self::Number(total), Self::Number(now), Some(Self::Number(last))) => {
-                *total += now - last
-            }
-            (Self::Number(total), Self::Number(now), _) => *total += now,
-            (Self::Histogram(total), Self::Histogram(now), last) => {
-                let last = match last {
-                    Some(Self::Histogram(last)) => Some(last),
-                    _ => None,
-                };
-                total.add_gain(now, last);
-            }
-            _ => {}
-        }
-    }
-
-    /// The same shape with nothing in it.
-    pub fn zero(&self) -> Self {
-        match self {
-            Self::Number(_) => Self::Number(0.0),
-            Self::Histogram(histogram) => Self::Histogram(Histogram {
-                bounds: Arc::clone(&histogram.bounds),
-                counts: vec![0; histogram.counts.len()].into(),
-                count: 0,
-                sum: histogram.sum.map(|_| 0.0),
-            }),
-        }
-    }
-}
-
-impl Histogram {
-    fn add_gain(&mut self, now: &Self, last: Option<&Self>) {
-        for (index, total) in self.counts.iter_mut().enumerate() {
-            let gain = |of: &Self| of.counts.get(index).copied().unwrap_or(0);
-            let gained = gain(now).saturating_sub(last.map_or(0, gain));
-            *total = total.saturating_add(gained);
-        }
-        let gained = now.count.saturating_sub(last.map_or(0, |last| last.count));
-        self.count = self.count.saturating_add(gained);
-        self.sum = match (self.sum, now.sum, last.map_or(Some(0.0), |last| last.sum)) {
-            (Some(total), Some(now), Some(last)) => Some(total + now - last),
-            _ => None,
-        };
-    }
+    /// Shown as classic buckets in text; natively where the format can.
+    Exponential,
+    Summary,
 }
 
 /// One cumulative (or gauge) data point.
@@ -152,6 +37,8 @@ pub struct Point {
     /// 0 where the sender does not know it.
     pub start_ns: u64,
     pub time_ns: u64,
+    /// The sender told no time, or one that cannot be: it is the moment of arrival.
+    pub untimed: bool,
     pub value: Value,
 }
 
@@ -163,38 +50,46 @@ pub enum Step {
     Resets,
 }
 
+/// How `next` follows a point with this start, time and value. Source: OTLP data model, "Resets and Gaps" and
+/// "Single-Writer".
+///
+/// A later start time is a reset whatever the value. An earlier one belongs to a process that another has replaced, or
+/// to two that write one stream: the youngest wins, else every point would look like a reset. Within one start time a
+/// value never falls; where the start is unknown a fall is the only sign of a reset, and is taken as one.
+pub fn follow(
+    last_start_ns: u64,
+    last_time_ns: u64,
+    last: &Value,
+    next: &Point,
+) -> Result<Step, Reason> {
+    let start_ns = match next.start_ns {
+        0 => last_start_ns,
+        known => known,
+    };
+    if start_ns > last_start_ns {
+        return Ok(Step::Resets);
+    }
+    if start_ns < last_start_ns {
+        return Err(reason::OLD_START_TIME);
+    }
+    next.after(last_time_ns)?;
+    let broken = match () {
+        () if !next.value.same_bounds(last) => Some(reason::BOUNDS_CHANGED),
+        () if next.value.is_below(last) => Some(reason::COUNTER_DECREASED),
+        () => None,
+    };
+    match broken {
+        None => Ok(Step::Continues),
+        Some(_) if start_ns == 0 => Ok(Step::Resets),
+        Some(reason) => Err(reason),
+    }
+}
+
 impl Point {
-    /// How `next` follows this point. Source: OTLP data model, "Resets and Gaps" and "Single-Writer".
-    ///
-    /// A later start time is a reset whatever the value. An earlier one belongs to a process that another has replaced,
-    /// or to two that write one series: the youngest wins, else every point would look like a reset. Within one start
-    /// time a value never falls; where the start is unknown a fall is the only sign of a reset, and is taken as one.
-    pub fn follow(&self, next: &Self, kind: Kind) -> Result<Step, Reason> {
-        let start_ns = match next.start_ns {
-            0 => self.start_ns,
-            known => known,
-        };
-        let counts = kind != Kind::Gauge;
-        if counts && start_ns > self.start_ns {
-            return Ok(Step::Resets);
-        }
-        if counts && start_ns < self.start_ns {
-            return Err(reason::OLD_START_TIME);
-        }
-        if next.time_ns <= self.time_ns {
-            return Err(reason::OLD_POINT);
-        }
-        let broken = match () {
-            () if !counts => None,
-            () if !next.value.same_bounds(&self.value) => Some(reason::BOUNDS_CHANGED),
-            () if next.value.is_below(&self.value) => Some(reason::COUNTER_DECREASED),
-            () => None,
-        };
-        match broken {
-            None => Ok(Step::Continues),
-            Some(_) if start_ns == 0 => Ok(Step::Resets),
-            Some(reason) => Err(reason),
-        }
+    /// Whether it comes after the last one of its stream. One whose time is not the sender's may be as old.
+    pub fn after(&self, last_time_ns: u64) -> Result<(), Reason> {
+        let newer = self.time_ns > last_time_ns || (self.untimed && self.time_ns == last_time_ns);
+        newer.then_some(()).ok_or(reason::OLD_POINT)
     }
 
     /// Takes the place of this point; an unknown start time stays what was known.
@@ -206,6 +101,9 @@ impl Point {
         }
     }
 }
+
+/// Exemplars that an exponential histogram keeps.
+const EXPONENTIAL_EXEMPLARS: usize = 10;
 
 /// An example behind a bucket or counter, as the text that follows `# ` on a page.
 #[derive(Debug, Clone)]
@@ -227,6 +125,10 @@ pub struct Scraper {
 pub struct Series {
     pub point: Point,
     pub ingested_ns: u64,
+    /// The stream that made it.
+    pub owner: StreamId,
+    /// Shows the latest point of its one stream as it is; else it adds up what streams gain.
+    pub plain: bool,
     /// The sender said that there is no value now: kept, so that its start time is remembered, but not shown.
     pub stale: bool,
     /// By bucket; a counter has one. Empty until the first exemplar.
@@ -240,10 +142,12 @@ pub struct Series {
 }
 
 impl Series {
-    pub fn new(point: Point, now_ns: u64, born: u64, fresh: bool) -> Self {
+    pub fn new(point: Point, owner: StreamId, now_ns: u64, born: u64, fresh: bool) -> Self {
         Self {
             point,
             ingested_ns: now_ns,
+            owner,
+            plain: true,
             stale: false,
             exemplars: Box::default(),
             born,
@@ -273,7 +177,7 @@ impl Series {
         zero
     }
 
-    /// Keeps the latest exemplar of each bucket.
+    /// Keeps the latest exemplar of each bucket; of an exponential histogram the latest of all.
     pub fn add_exemplar(&mut self, exemplar: Exemplar) {
         let (index, length) = match &self.point.value {
             Value::Number(_) => (0, 1),
@@ -282,6 +186,8 @@ impl Series {
                 let index = bounds.partition_point(|bound| *bound < exemplar.value);
                 (index, bounds.len() + 1)
             }
+            Value::Exponential(_) => (self.oldest_exemplar(), EXPONENTIAL_EXEMPLARS),
+            Value::Summary(_) => return,
         };
         if self.exemplars.len() != length {
             self.exemplars = vec![None; length].into();
@@ -294,6 +200,16 @@ impl Series {
                 *slot = Some(exemplar);
             }
         }
+    }
+
+    fn oldest_exemplar(&self) -> usize {
+        let times = self.exemplars.iter().enumerate();
+        let oldest = times.min_by_key(|(_, slot)| slot.as_ref().map_or(0, |held| held.time_ns));
+        oldest.map_or(0, |(index, _)| index)
+    }
+
+    pub fn exemplars(&self) -> impl Iterator<Item = &Exemplar> {
+        self.exemplars.iter().flatten()
     }
 
     pub fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {

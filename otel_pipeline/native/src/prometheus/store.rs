@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use indexmap::IndexMap;
 
+use super::choice::Choice;
 use super::family::Family;
+use super::identity::Identity;
 use super::labels::{Label, push_label};
-use super::names::Names;
+use super::names::{FamilyName, Names, Strategy};
 use super::room::{Room, lock};
 use super::series::{Kind, Reason, Scraper, reason};
 
@@ -28,9 +30,12 @@ pub struct Options {
     pub send_timestamps: bool,
     pub created_timestamps: bool,
     pub without_scope_info: bool,
+    pub strategy: Strategy,
+    pub choice: Choice,
     pub metric_expiration_ns: u64,
     pub max_series_per_metric: usize,
     pub max_series: usize,
+    pub max_streams: usize,
     pub zero_first: bool,
     pub epoch_ns: u64,
 }
@@ -45,6 +50,7 @@ pub struct Store {
     pub options: Options,
     pub names: Names,
     pub room: Room,
+    identity: RwLock<Identity>,
     registry: RwLock<Registry>,
     /// By the text of `job` and `instance`.
     targets: Mutex<IndexMap<Box<str>, Target>>,
@@ -68,6 +74,7 @@ pub struct Stats {
     pub lines: usize,
     pub overflow_streams: usize,
     pub targets: usize,
+    pub streams: usize,
 }
 
 impl Store {
@@ -86,37 +93,38 @@ impl Store {
             options.zero_first,
             options.epoch_ns,
             overflow_text,
+            options.max_streams,
         );
         let registry = Registry {
             claimed: TARGET_NAMES.map(str::to_owned).into(),
             ..Registry::default()
         };
         Self {
-            names: Names::new(&options.namespace),
+            names: Names::new(&options.namespace, options.strategy),
             options,
             room,
+            identity: RwLock::new(Identity::random()),
             registry: RwLock::new(registry),
             targets: Mutex::default(),
             scrapers: Mutex::new([0; SCRAPERS]),
         }
     }
 
+    /// By which streams are named.
+    pub fn identity(&self) -> Identity {
+        *self.identity.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The family of this name, made where there is none.
-    pub fn family(
-        &self,
-        name: &str,
-        kind: Kind,
-        unit: &str,
-        help: &str,
-    ) -> Result<Arc<Family>, Reason> {
-        if let Some(family) = self.read().families.get(name) {
-            return known(family, kind);
+    pub fn family(&self, name: &FamilyName, kind: Kind, help: &str) -> Result<Arc<Family>, Reason> {
+        if let Some(family) = self.read().families.get(&name.name) {
+            return known(family, kind, name.suffix);
         }
         let mut registry = self.write();
-        if let Some(family) = registry.families.get(name) {
-            return known(family, kind);
+        if let Some(family) = registry.families.get(&name.name) {
+            return known(family, kind, name.suffix);
         }
-        let claims = claims(name, kind);
+        let claims = claims(&name.name, kind);
         if claims.iter().any(|claim| registry.own.contains(claim)) {
             return Err(OWN_NAME);
         }
@@ -127,8 +135,15 @@ impl Store {
             return Err(reason::SERIES_LIMIT);
         }
         registry.claimed.extend(claims);
-        let family = Arc::new(Family::new(name.into(), kind, unit.into(), help.into()));
-        registry.families.insert(name.into(), Arc::clone(&family));
+        let family = Arc::new(Family::new(
+            name.name.clone(),
+            kind,
+            name.suffix,
+            name.unit.clone(),
+            help.into(),
+        ));
+        let key = name.name.clone();
+        registry.families.insert(key, Arc::clone(&family));
         Ok(family)
     }
 
@@ -230,6 +245,7 @@ impl Store {
             lines: self.room.lines(),
             overflow_streams: self.room.overflow_streams(),
             targets: lock(&self.targets).len(),
+            streams: self.room.streams(),
         }
     }
 
@@ -260,8 +276,8 @@ impl Registry {
     }
 }
 
-fn known(family: &Arc<Family>, kind: Kind) -> Result<Arc<Family>, Reason> {
-    if family.kind == kind {
+fn known(family: &Arc<Family>, kind: Kind, suffix: &str) -> Result<Arc<Family>, Reason> {
+    if family.kind == kind && family.suffix == suffix {
         Ok(Arc::clone(family))
     } else {
         Err(TYPE_CONFLICT)
@@ -274,7 +290,8 @@ pub fn claims(name: &str, kind: Kind) -> Vec<String> {
     let suffixes: &[&str] = match kind {
         Kind::Counter => &["", "_total", "_created"],
         Kind::Gauge => &[""],
-        Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+        Kind::Histogram | Kind::Exponential => &["", "_bucket", "_count", "_sum", "_created"],
+        Kind::Summary => &["", "_count", "_sum", "_created"],
     };
     suffixes
         .iter()
