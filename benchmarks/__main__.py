@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import gateway, native, scrape
+from benchmarks import gateway, native, points, scrape
 from otel_pipeline.service.run import tune
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -13,7 +13,12 @@ def main() -> None:
     """Everything, one after the other; other work on the machine makes the figures worse."""
     tune()  # as the gateway's process does
     results: dict[str, float] = {}
-    for name, measure in (("native", native.measure), ("scrape", scrape.measure), ("idle", idle)):
+    for name, measure in (
+        ("native", native.measure),
+        ("points", points.measure),
+        ("scrape", scrape.measure),
+        ("idle", idle),
+    ):
         print(f"{name} ...", flush=True)
         results |= measure()
     for protocol in ("grpc", "http"):
@@ -44,6 +49,8 @@ def print_table(results: dict[str, float]) -> None:
 |---|--:|
 | decode, enrich, stage metrics, encode, native | {results["native_us_per_span"]:.2f} µs a span |
 | the same with protobuf messages in Python | {results["python_us_per_span"]:.1f} µs a span |
+| data points into series, 512 a request | {results["ingest_us_per_point"]:.2f} µs a point |
+| the same where sessions are added up | {results["ingest_us_per_summed_point"]:.2f} µs a point |
 | scrape of 100,000 series | {results["scrape_100k_seconds"]:.3f} s, {results["scrape_100k_mib"]:.0f} MiB |
 | resident memory, idle | {results["idle_rss_mib"]:.0f} MiB |""")
 

@@ -376,9 +376,7 @@ class SeriesStore:
         """
     def ingest(self, batch: Batch, now_ns: int) -> Ingested:
         """Takes a batch of metrics. ValueError for another signal."""
-    def render(
-        self, format: str, scraper: int | None, now_ns: int, own: bytes = b"", utf8: bool = False
-    ) -> bytes:
+    def render(self, format: str, scraper: int | None, now_ns: int, own: bytes = b"", utf8: bool = False) -> bytes:
         """The page: `own` (the gateway's own families, without `# EOF`), then all series.
 
         `format` is `text` (0.0.4) or `openmetrics` (1.0). `scraper` is a slot from 0 to 63 that sees 0 first; None

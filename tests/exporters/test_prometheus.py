@@ -5,17 +5,23 @@ import gzip
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 from pydantic import ValidationError
 
+from otel_pipeline._native import prometheus_name
 from otel_pipeline.component import Settings
 from otel_pipeline.exporters.prometheus import Prometheus, PrometheusConfig
-from otel_pipeline.pdata import Signal
+from otel_pipeline.pdata import Limits, Signal, decode
+from otel_pipeline.processors.semconv import Semconv, SemconvConfig
 from otel_pipeline.testing import FakeTime, make_counter, make_gauge, make_metrics, make_settings
 
+RECORDED = Path(__file__).parents[1] / "fixtures" / "recorded"
 SCRAPE = {"X-Prometheus-Scrape-Timeout-Seconds": "10"}
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
 
@@ -179,6 +185,48 @@ async def test_the_gateways_own_metrics_stand_first_and_keep_their_names(
     assert asked == [True, False]
 
 
+async def test_recorded_deltas_can_be_read_exactly_by_project_stage_and_model(start: Start) -> None:
+    """What Claude Code sent: the total of each metric, with given labels, and neither session nor user."""
+    body = (RECORDED / "claude-code-2.1.330_default.metrics.otlp.pb").read_bytes()
+    exporter, client = await start()
+    enriched = Semconv(SemconvConfig(), make_settings("semconv")).process(decode("metrics", body, False, Limits())[0])
+    assert enriched is not None
+    await exporter.consume(enriched)
+    assert exporter.settings.counts[Signal.METRICS].sent == enriched.items
+    told = {
+        prometheus_name(metric.name, metric.unit, "counter"): sum(
+            point.as_double or point.as_int for point in metric.sum.data_points
+        )
+        for metric in ExportMetricsServiceRequest.FromString(body).resource_metrics[0].scope_metrics[0].metrics
+    }
+    families = parse_text((await client.get("/metrics")).text)
+    samples = [sample for family in families for sample in family.samples if sample.name in told]
+    for name, total in told.items():
+        assert sum(sample.value for sample in samples if sample.name == name) == pytest.approx(total)
+    for sample in samples:
+        assert (sample.labels["project_id"], sample.labels["stage"]) == ("demo", "coding")
+        assert "model" in sample.labels or "token" not in sample.name
+        assert not {"session_id", "user_id"} & sample.labels.keys()
+
+
+async def test_names_in_utf8_for_a_scraper_that_asks(start: Start) -> None:
+    exporter, client = await start(translation_strategy="NoTranslation")
+    await exporter.consume(make_metrics(make_gauge("a.b", 1, time_ns=1)))
+    plain = await client.get("/metrics")
+    assert plain.text.endswith("# TYPE a_b gauge\na_b 1\n")
+    accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8"
+    asked = await client.get("/metrics", headers={"Accept": accept})
+    assert asked.headers["content-type"].endswith("escaping=allow-utf-8")
+    assert asked.text.endswith('# TYPE "a.b" gauge\n{"a.b"} 1\n# EOF\n')
+
+
+async def test_what_identifies_never_becomes_a_label(start: Start) -> None:
+    exporter, client = await start(drop_labels=["mine.*"])
+    labels = {"mine.a": 1, "session.id": "s", "vcs.ref.head.name": "b", "gen_ai.input.messages": "secret", "kept": 1}
+    await exporter.consume(make_metrics(make_gauge("g", 1, labels, time_ns=1)))
+    assert (await client.get("/metrics")).text.endswith('\ng{kept="1"} 1\n')
+
+
 async def test_series_expire_without_a_scrape(start: Start) -> None:
     time = FakeTime()
     exporter, _ = await start(time=time, metric_expiration="20ms")
@@ -228,6 +276,9 @@ async def test_an_address_in_use_is_told(start: Start) -> None:
         ({"const_labels": {"__a": "c"}}, "not a label name"),
         ({"const_labels": {"job": "c"}}, "meaning of its own"),
         ({"metric_expiration": "0s"}, "greater than 0"),
+        ({"drop_labels": ["a*b"]}, "not an attribute key"),
+        ({"drop_labels": ["*"]}, "not an attribute key"),
+        ({"translation_strategy": "None"}, "NoTranslation"),
         ({"max_series": 0}, "greater than or equal to 1"),
     ],
 )

@@ -149,6 +149,7 @@ impl<'a> Pass<'_, 'a> {
         let mut context = Context {
             resource: child(resource_items, RESOURCE),
             scope: &[],
+            scope_items: &[],
             new_resource: true,
             new_scope: true,
         };

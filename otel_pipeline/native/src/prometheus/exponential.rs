@@ -219,7 +219,7 @@ impl Exponential {
     }
 
     pub fn add(&mut self, gain: &Self) -> Added {
-        let (Some(count), Ok(sum)) = (
+        let (Some(count), Some(sum)) = (
             self.count.checked_add(gain.count),
             added_sums(self.sum, gain.sum),
         ) else {

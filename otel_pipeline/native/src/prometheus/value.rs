@@ -172,7 +172,7 @@ impl Histogram {
     }
 
     fn add(&mut self, gain: &Self) -> Added {
-        let (Some(count), Ok(sum)) = (
+        let (Some(count), Some(sum)) = (
             self.count.checked_add(gain.count),
             added_sums(self.sum, gain.sum),
         ) else {
@@ -215,10 +215,10 @@ impl Summary {
     }
 }
 
-/// The sum of two sums, missing where one of them is; an error where it is not finite.
-pub fn added_sums(total: Option<f64>, gain: Option<f64>) -> Result<Option<f64>, ()> {
+/// The sum of two sums, missing where one of them is; None where it is not finite.
+pub fn added_sums(total: Option<f64>, gain: Option<f64>) -> Option<Option<f64>> {
     match total.zip(gain).map(|(total, gain)| total + gain) {
-        Some(sum) if !sum.is_finite() => Err(()),
-        sum => Ok(sum),
+        Some(sum) if !sum.is_finite() => None,
+        sum => Some(sum),
     }
 }
