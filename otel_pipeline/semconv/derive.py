@@ -1,7 +1,7 @@
 """From a `Registry` to the plan of the native aggregator: which metrics are derived, and from what."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from otel_pipeline.semconv.attributes import Member
@@ -57,7 +57,7 @@ def _metric(metric: Metric, registry: Registry) -> dict[str, Any] | None:
         "buckets": metric.buckets,
         "max_exemplars": (len(metric.buckets) + 1 if metric.buckets else 1) if metric.exemplars else 0,
         "labels": [_label(label, metric, registry) for label in metric.labels],
-        "derivations": [plan for one in derivations for plan in _derivations(one, metric)],
+        "derivations": [plan for one in derivations for plan in _derivations(one, metric, registry)],
         "constants": _constants(metric, registry) if constants else [],
     }
 
@@ -92,9 +92,9 @@ def _constants(metric: Metric, registry: Registry) -> list[dict[str, Any]]:
 # --- derivations
 
 
-def _derivations(derivation: Derivation, metric: Metric) -> Iterator[dict[str, Any]]:
+def _derivations(derivation: Derivation, metric: Metric, registry: Registry) -> Iterator[dict[str, Any]]:
     """One plan; two where data points of the metric's own name are taken besides others."""
-    plan = _derivation(derivation, metric)
+    plan = _derivation(derivation, metric, registry)
     if derivation.source != "points":
         yield plan
         return
@@ -116,18 +116,23 @@ def _with_names(plan: dict[str, Any], names: list[Condition], takes: bool) -> di
     }
 
 
-def _derivation(derivation: Derivation, metric: Metric) -> dict[str, Any]:
+def _derivation(derivation: Derivation, metric: Metric, registry: Registry) -> dict[str, Any]:
+    """An attribute of the registry is asked for under its aliases, too."""
     indexes = {label.attribute: index for index, label in enumerate(metric.labels)}
     plan: dict[str, Any] = {
         "source": derivation.source,
         "late": [[key, texts] for key, texts in derivation.late.items()],
-        "value": {"attributes": derivation.value} if isinstance(derivation.value, tuple) else derivation.value,
+        "value": derivation.value,
         "scale": derivation.scale,
-        "labels": {str(indexes[key]): _label_from(source) for key, source in derivation.labels.items()},
+        "labels": {str(indexes[key]): _label_from(source, registry) for key, source in derivation.labels.items()},
         "takes": False,
     }
+    if isinstance(derivation.value, tuple):
+        plan["value"] = {"attributes": _spellings(derivation.value, registry)}
     if not derivation.match.is_empty:
-        plan["selector"] = selector_plan(derivation.match)
+        tests = derivation.match.attributes.items()
+        asked = [[_one_or_more(_spellings([key], registry)), condition_plan(test)] for key, test in tests]
+        plan["selector"] = {**selector_plan(derivation.match), "attributes": asked}
     if derivation.states:
         plan["states"] = {
             "label": indexes[derivation.states.attribute],
@@ -136,10 +141,25 @@ def _derivation(derivation: Derivation, metric: Metric) -> dict[str, Any]:
     return plan
 
 
-def _label_from(source: LabelFrom) -> dict[str, Any]:
+def _label_from(source: LabelFrom, registry: Registry) -> dict[str, Any]:
     if source.metric is not None:
         return {"metric": source.metric}
-    return {"value": source.value} if source.value is not None else {"attributes": source.attributes}
+    if source.value is not None:
+        return {"value": source.value}
+    return {"attributes": _spellings(source.attributes, registry)}
+
+
+def _one_or_more(keys: list[str]) -> str | list[str]:
+    return keys[0] if len(keys) == 1 else keys
+
+
+def _spellings(keys: Iterable[str], registry: Registry) -> list[str]:
+    """The keys, each with its aliases after it."""
+    found: dict[str, None] = {}
+    for key in keys:
+        attribute = registry.attributes.get(key)
+        found.update(dict.fromkeys((key, *(attribute.aliases if attribute else ()))))
+    return list(found)
 
 
 # --- tokens and cost

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otel_pipeline.pdata import Batch, to_proto
 from otel_pipeline.semconv import Metric
 
-__all__ = ["Point", "Points", "metrics_in", "points", "stage_points", "texts"]
+__all__ = ["Point", "Points", "is_plain", "metrics_in", "points", "stage_points", "texts"]
 
 STAGE, RUN, NOISE = "sdlc.stage.name", "sdlc.stage.run", "sdlc.noise"
 MODEL, OUTCOME = "sdlc.model.name", "sdlc.outcome"
@@ -113,9 +113,9 @@ class Node:
 
 
 def stage_points(requests: Iterable[ExportTraceServiceRequest], metrics: Iterable[Metric]) -> Points:
-    """The points of `metrics` when all `requests` have arrived, in this order, and nothing else will."""
+    """The points of plain `metrics` when all `requests` have arrived, in this order, and nothing else will."""
     found: Points = {}
-    metrics = [metric for metric in metrics if is_plain(metric)]
+    metrics = list(metrics)
     for node in forest(requests):
         for metric in metrics:
             if counts(metric, node):

@@ -20,8 +20,6 @@ pub struct Rules {
     pub run: Symbol,
     pub no_run: Symbol,
     pub inherited: Vec<usize>,
-    /// Those of `inherited` that labels show: worth waiting for.
-    pub awaited: Vec<usize>,
     pub decision_wait_ns: u64,
     pub max_wait_ns: u64,
 }
@@ -87,16 +85,17 @@ pub struct Decider {
 
 impl Decider {
     /// Calls `count` for every waiting span of `trace` that is due (with `all`: for every waiting span), in order of
-    /// arrival, and sets when the trace is due again.
+    /// arrival, and sets when the trace is due again. `lacks_label` says whether a span lacks a label worth waiting for.
     pub fn decide(
         &mut self,
         trace: &mut Trace,
         rules: &Rules,
         now_ns: u64,
         all: bool,
+        lacks_label: impl Fn(&Record, &[Symbol], Claims<'_>) -> bool,
         mut count: impl FnMut(Decided<'_>),
     ) {
-        self.resolve(trace, rules);
+        self.resolve(trace, rules, &lacks_label);
         trace.due_ns = u64::MAX;
         for at in 0..trace.records.len() {
             if trace.records[at].state != State::Waiting {
@@ -130,7 +129,12 @@ impl Decider {
         }
     }
 
-    fn resolve(&mut self, trace: &Trace, rules: &Rules) {
+    fn resolve(
+        &mut self,
+        trace: &Trace,
+        rules: &Rules,
+        lacks_label: &impl Fn(&Record, &[Symbol], Claims<'_>) -> bool,
+    ) {
         self.nodes.clear();
         self.nodes.resize(trace.records.len(), Node::default());
         self.labels.clone_from(&trace.slots);
@@ -141,6 +145,14 @@ impl Decider {
             let at = self.order[position];
             self.inherit(at, rules);
             self.classify(at, trace.records[at].is_event, rules);
+            let (node, labels) = (&mut self.nodes[at], &self.labels[at * rules.stride..]);
+            node.depends = node.end != End::Root
+                && (node.depends
+                    || lacks_label(
+                        &trace.records[at],
+                        &labels[..rules.stride],
+                        trace.claims(at),
+                    ));
         }
         self.note_children(trace);
         self.give_models(trace, rules);
@@ -247,8 +259,7 @@ impl Decider {
             stage_of_parent.unwrap_or(ABSENT) == ABSENT || around.is_some_and(|around| around.asks);
         let asks_parent =
             is_topmost && !node.is_noise && !is_event && mark != rules.run && node.asks;
-        let lacks_label = rules.awaited.iter().any(|slot| own[*slot] == ABSENT);
-        node.depends = node.end != End::Root && (lacks_label || asks_parent);
+        node.depends = asks_parent;
         self.nodes[at] = node;
     }
 

@@ -1,11 +1,11 @@
 //! Spans and log records that wait until the rest of their trace is known, and are then counted.
 #![forbid(unsafe_code)]
 
-use super::claims::Claim;
+use super::claims::{Claim, Claims};
 use super::decide::{Decided, Decider, Rules};
 use super::events::Event;
 use super::extract::{Head, span_number, trace_number};
-use super::intern::Symbol;
+use super::intern::{ABSENT, Symbol};
 use super::metrics::{Counted, Metrics};
 use super::plan::{LateBinding, Source};
 use super::select::Mask;
@@ -54,6 +54,30 @@ impl Tables {
         }
     }
 
+    /// Whether an item that waits lacks something that a derivation asks for which it may be for.
+    fn lack_of_labels(
+        &self,
+        awaited: &[Awaited],
+    ) -> impl Fn(&Record, &[Symbol], Claims<'_>) -> bool {
+        |record, labels, claims| {
+            let mut asking = 0;
+            for absent in awaited.iter().filter(|one| labels[one.slot] == ABSENT) {
+                if absent.always || absent.usage && claims.usage().is_some() {
+                    return true;
+                }
+                asking |= match record.is_event {
+                    true => absent.events,
+                    false => absent.spans,
+                };
+            }
+            let table = match record.is_event {
+                true => &self.events,
+                false => &self.spans,
+            };
+            asking != 0 && asking & table.possible(claims.selected(), labels) != 0
+        }
+    }
+
     fn count(&self, decided: &Decided<'_>, now_ns: u64, metrics: &mut Metrics) {
         let record = decided.record;
         let (table, sources) = match decided {
@@ -87,12 +111,23 @@ impl Tables {
     }
 }
 
+/// An inherited slot, and who asks for what is in it.
+struct Awaited {
+    slot: usize,
+    always: bool,
+    /// Derivations from spans and from log records.
+    spans: Mask,
+    events: Mask,
+    usage: bool,
+}
+
 /// The trace buffer, where the plan has late binding.
 pub struct Late {
     pub traces: Traces,
     /// How many of those that wait are log records.
     pub waiting_events: u64,
     decider: Decider,
+    awaited: Vec<Awaited>,
     pub rules: Rules,
     outcome: usize,
     failure: Symbol,
@@ -112,12 +147,15 @@ impl Late {
             .iter()
             .map(|key| slots.attribute(key))
             .collect();
-        let usage = metrics.usage.as_ref();
-        let is_shown = |slot: &usize| {
-            let of_usage = usage.is_some_and(|usage| usage.table.awaits(*slot));
-            *slot == stage || of_usage || tables.spans.awaits(*slot)
-        };
-        let awaited = inherited.iter().copied().filter(is_shown).collect();
+        let usage = metrics.usage.as_ref().map(|usage| &usage.table);
+        let awaited = inherited.iter().map(|slot| Awaited {
+            slot: *slot,
+            always: *slot == stage,
+            spans: tables.spans.asking(*slot),
+            events: tables.events.asking(*slot),
+            usage: usage.is_some_and(|table| table.asking(*slot) != 0),
+        });
+        let awaited = awaited.collect();
         let (model, outcome) = (slots.attribute(&plan.model), slots.attribute(&plan.outcome));
         let stage_run = slots.attribute(&plan.stage_run);
         let noise = slots.attribute(&plan.noise);
@@ -125,6 +163,7 @@ impl Late {
             traces: Traces::default(),
             waiting_events: 0,
             decider: Decider::default(),
+            awaited,
             rules: Rules {
                 stride: slots.0.len(),
                 stage,
@@ -134,7 +173,6 @@ impl Late {
                 run: metrics.interner.intern("true"),
                 no_run: metrics.interner.intern("false"),
                 inherited,
-                awaited,
                 decision_wait_ns: plan.decision_wait_ns,
                 max_wait_ns: plan.max_wait_ns.max(plan.decision_wait_ns),
             },
@@ -221,9 +259,10 @@ impl Late {
     ) {
         let (decider, rules) = (&mut self.decider, &self.rules);
         let waiting_events = &mut self.waiting_events;
+        let lacks_label = tables.lack_of_labels(&self.awaited);
         let until_ns = if all { u64::MAX } else { now_ns };
         self.traces.decide_due(until_ns, &mut |trace| {
-            decider.decide(trace, rules, now_ns, all, |decided| {
+            decider.decide(trace, rules, now_ns, all, &lacks_label, |decided| {
                 counts.late_parents += u64::from(decided.is_late);
                 *waiting_events -= u64::from(decided.record.is_event);
                 tables.count(&decided, now_ns, metrics);
@@ -249,13 +288,14 @@ impl Late {
     fn shrink(&mut self, now_ns: u64, tables: &Tables, counts: &mut Counts, metrics: &mut Metrics) {
         let (decider, rules) = (&mut self.decider, &self.rules);
         let waiting_events = &mut self.waiting_events;
+        let lacks_label = tables.lack_of_labels(&self.awaited);
         while self.traces.records > self.max_spans {
             if self.traces.forget_oldest() {
                 continue;
             }
             self.traces
                 .decide_oldest(self.max_spans.div_ceil(10), &mut |trace| {
-                    decider.decide(trace, rules, now_ns, true, |decided| {
+                    decider.decide(trace, rules, now_ns, true, &lacks_label, |decided| {
                         counts.decided_early += 1;
                         *waiting_events -= u64::from(decided.record.is_event);
                         tables.count(&decided, now_ns, metrics);

@@ -28,7 +28,15 @@ pub struct SelectorSpec {
     pub statuses: Vec<u8>,
     /// Name of an event of the span.
     pub event: Option<MatcherSpec>,
-    pub attributes: Vec<(String, MatcherSpec)>,
+    pub attributes: Vec<(KeySpec, MatcherSpec)>,
+}
+
+/// An attribute, or several of which the first that is there counts.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum KeySpec {
+    One(String),
+    First(Vec<String>),
 }
 
 /// One item as selectors see it.
@@ -51,8 +59,8 @@ struct Selector {
     kinds: u32,
     statuses: u32,
     event: Option<Matcher>,
-    /// By watched key.
-    attributes: Vec<(u32, Matcher)>,
+    /// By watched keys, of which the first that is there counts.
+    attributes: Vec<(Box<[u32]>, Matcher)>,
 }
 
 /// All selectors for one kind of item; indexes are in the order of `add`.
@@ -91,7 +99,11 @@ impl Selection {
                 let number = self.names.watch(name);
                 set_bit(&mut self.by_name, number, at);
             }),
-            (None, Some((watched, _))) => set_bit(&mut self.by_key, *watched, at),
+            (None, Some((watched, _))) => {
+                for number in watched {
+                    set_bit(&mut self.by_key, *number, at);
+                }
+            }
             (None, None) => self.always |= 1 << at,
         }
         self.selectors.push(selector);
@@ -169,6 +181,10 @@ pub fn members(mut mask: Mask) -> impl Iterator<Item = usize> {
 impl Selector {
     fn new(spec: SelectorSpec, keys: &mut Keys) -> Result<Self, String> {
         let attributes = compiled(spec.attributes)?.into_iter();
+        let mut watch = |spec: KeySpec| match spec {
+            KeySpec::One(key) => [keys.watch(&key)].into(),
+            KeySpec::First(each) => each.iter().map(|key| keys.watch(key)).collect(),
+        };
         Ok(Self {
             resource: compiled(spec.resource)?,
             scope_name: spec.scope_name.map(Matcher::new).transpose()?,
@@ -178,9 +194,7 @@ impl Selector {
             kinds: bits(&spec.kinds),
             statuses: bits(&spec.statuses),
             event: spec.event.map(Matcher::new).transpose()?,
-            attributes: attributes
-                .map(|(key, one)| (keys.watch(&key), one))
-                .collect(),
+            attributes: attributes.map(|(spec, one)| (watch(spec), one)).collect(),
         })
     }
 
@@ -206,7 +220,7 @@ impl Selector {
             && self
                 .attributes
                 .iter()
-                .all(|(key, one)| one.holds(item.seen.get(*key)))
+                .all(|(keys, one)| one.holds(keys.iter().find_map(|key| item.seen.get(*key))))
             && self
                 .event
                 .as_ref()
@@ -214,7 +228,7 @@ impl Selector {
     }
 }
 
-fn compiled(specs: Vec<(String, MatcherSpec)>) -> Result<Vec<(String, Matcher)>, String> {
+fn compiled<K>(specs: Vec<(K, MatcherSpec)>) -> Result<Vec<(K, Matcher)>, String> {
     let specs = specs.into_iter();
     specs
         .map(|(key, spec)| Ok((key, Matcher::new(spec)?)))

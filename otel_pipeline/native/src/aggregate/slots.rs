@@ -159,6 +159,11 @@ impl LateTest {
         }
     }
 
+    /// The derivations that do not take everything.
+    pub fn asking(&self) -> Mask {
+        !self.takes_other
+    }
+
     /// The derivations that take what is in the slot.
     #[inline]
     pub fn taking(&self, slots: &[Symbol]) -> Mask {

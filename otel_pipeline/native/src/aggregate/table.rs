@@ -223,18 +223,23 @@ impl Table {
 
     /// Whether what is in `slot` makes a difference.
     pub fn shows(&self, slot: usize) -> bool {
-        self.labels_need(slot, |_| true) || self.late.iter().any(|test| test.slot == slot)
+        self.showing(slot, |_| true) | self.testing(slot) != 0
     }
 
-    /// Whether items are to wait for what is in `slot`: rows take what is known.
-    pub fn awaits(&self, slot: usize) -> bool {
-        self.labels_need(slot, |one| !one.is_row) || self.late.iter().any(|test| test.slot == slot)
+    /// The derivations whose items are to wait for what is in `slot`: rows take what is known.
+    pub fn asking(&self, slot: usize) -> Mask {
+        self.showing(slot, |one| !one.is_row) | self.testing(slot)
     }
 
-    fn labels_need(&self, slot: usize, of: impl Fn(&Derivation) -> bool) -> bool {
-        let derivations = self.derivations.iter().filter(|one| of(one));
-        let mut labels = derivations.flat_map(|one| &one.labels);
-        labels.any(|from| *from == LabelFrom::Slot(slot))
+    fn showing(&self, slot: usize, of: impl Fn(&Derivation) -> bool) -> Mask {
+        let shown = self.derivations.iter().enumerate();
+        let shown = shown.filter(|(_, one)| of(one) && one.labels.contains(&LabelFrom::Slot(slot)));
+        shown.fold(0, |mask, (at, _)| mask | 1 << at)
+    }
+
+    fn testing(&self, slot: usize) -> Mask {
+        let mut tests = self.late.iter().filter(|test| test.slot == slot);
+        tests.next().map_or(0, LateTest::asking)
     }
 
     /// Whether no item is of interest.
@@ -286,6 +291,15 @@ impl Table {
         counting
     }
 
+    /// The derivations that an item may be for, once its empty slots are filled; `selected` are those whose selector holds.
+    #[inline]
+    pub fn possible(&self, selected: Mask, slots: &[Symbol]) -> Mask {
+        let tests = self.late.iter();
+        tests.fold(self.unselected | selected, |possible, test| {
+            possible & test.could_take(slots)
+        })
+    }
+
     /// Puts what has to be kept of an item into `claims`, and gives the derivations that it may be for.
     #[inline]
     pub fn claim<'a>(
@@ -300,10 +314,7 @@ impl Table {
         claims.clear();
         let selectors = self.selection.select(item);
         let selected = members(selectors).fold(0, |mask, at| mask | self.chosen_by[at]);
-        let mut possible = self.unselected | selected;
-        for test in &self.late {
-            possible &= test.could_take(slots);
-        }
+        let possible = self.possible(selected, slots);
         if selected & possible != 0 {
             claims.extend(Claim::selected(selected & possible));
         }
