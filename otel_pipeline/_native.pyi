@@ -389,3 +389,50 @@ class SeriesStore:
         """Removes what was not ingested for the expiration time; gives the number of series that went."""
     def stats(self) -> dict[str, int]:
         """`families`, `series`, `lines`, `streams` (of them `overflow_streams`) and `targets` held now."""
+
+# --- senders.rs
+
+class Sender:
+    """What is known of one sender: one signal of one service in one project. Times are Unix nanoseconds."""
+
+    @property
+    def service(self) -> str:
+        """`service.name`; `unknown_service` where there is none, `_other` for all senders over the limit."""
+    @property
+    def project(self) -> str:
+        """`sdlc.project.id` of the resource, else of its first item; `unknown` where there is none."""
+    @property
+    def signal(self) -> str: ...
+    @property
+    def first_seen_ns(self) -> int: ...
+    @property
+    def last_seen_ns(self) -> int: ...
+    @property
+    def requests(self) -> int:
+        """Resources of batches."""
+    @property
+    def items(self) -> int: ...
+    @property
+    def items_per_second(self) -> float:
+        """Over the last minute."""
+    @property
+    def protocols(self) -> list[str]:
+        """In the order of appearance, at most eight."""
+    @property
+    def sdk(self) -> tuple[str, str, str]:
+        """Name, language and version; name and version of the first scope where the resource tells neither name nor
+        language. Empty where nothing is told."""
+
+class SenderTable:
+    """Counts what came from each sender. Safe to use from several threads."""
+
+    def __init__(self, *, max_senders: int, forget_after_ns: int) -> None:
+        """Over `max_senders`, those silent for `forget_after_ns` are forgotten; where there are none, what is new is
+        counted as `_other`. A sender takes about 1 KiB."""
+    def update(self, batch: Batch, protocol: str, now_ns: int) -> None:
+        """Counts a batch that came in by `protocol`; empty where that is not known."""
+    def read(self, now_ns: int) -> list[Sender]:
+        """Every sender, ordered by service, project and signal."""
+
+def first_service(body: bytes) -> str:
+    """`service.name` of the first resource of a request in protobuf; empty where that cannot be read."""

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest as text_page
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_page
 
-__all__ = ["MAX_LABEL_SETS", "ComponentCounts", "Counter", "Counts", "Telemetry"]
+__all__ = ["MAX_LABEL_SETS", "ComponentCounts", "Counter", "Counts", "SenderError", "SenderErrors", "Telemetry"]
 
 MAX_LABEL_SETS = 200
 """Series of one counter; what comes after is added up under `other`."""
@@ -114,6 +114,39 @@ class Counter:
         values[label_values] += amount
 
 
+@dataclass(frozen=True, slots=True)
+class SenderError:
+    """The last time that a sender was told of a problem with what it sent."""
+
+    at_unix_ns: int
+    reason: str
+    """As in `otelcol_receiver_requests`; `rejected_items` where only some items were not taken."""
+    message: str
+    """What the sender was told."""
+    count: int
+    """How many requests of the sender had a problem since the start."""
+
+
+class SenderErrors:
+    """The last problem of each sender and signal. Receivers write it; what shows senders reads it."""
+
+    def __init__(self) -> None:
+        self._errors: dict[tuple[str, str], SenderError] = {}
+
+    def note(self, service: str, signal: str, reason: str, message: str, at_unix_ns: int) -> None:
+        """Remembers a problem; senders over MAX_LABEL_SETS are one, `_other`."""
+        key = service or "unknown_service", signal
+        if key not in self._errors and len(self._errors) >= MAX_LABEL_SETS:
+            key = "_other", signal
+        before = self._errors.get(key)
+        count = before.count if before else 0
+        self._errors[key] = SenderError(at_unix_ns, reason, message, count + 1)
+
+    def read(self) -> dict[tuple[str, str], SenderError]:
+        """By service and signal."""
+        return dict(self._errors)
+
+
 @dataclass(slots=True)
 class _Gauge:
     name: str
@@ -121,6 +154,7 @@ class _Gauge:
     description: str
     labels: tuple[str, ...]
     callbacks: list[Callable[[], _Values]] = field(default_factory=list)
+    grows: bool = False
 
 
 class Telemetry:
@@ -134,6 +168,11 @@ class Telemetry:
     def counters(self) -> dict[str, Counter]:
         """Every counter, by name."""
         return self._shared.counters
+
+    @property
+    def sender_errors(self) -> SenderErrors:
+        """The last problem of each sender."""
+        return self._shared.sender_errors
 
     def counter(self, name: str, *, unit: str = "1", description: str = "", labels: tuple[str, ...] = ()) -> Counter:
         """The counter of this name; made at the first call. Names are the Collector's where it has one.
@@ -152,12 +191,14 @@ class Telemetry:
         unit: str = "1",
         description: str = "",
         labels: tuple[str, ...] = (),
+        grows: bool = False,
     ) -> None:
         """Shows what `callback` returns, values by label values in the order of `labels`, until `close`.
 
-        Several components may give values to one name; then each puts its id into the label values.
+        It is shown as a counter where the values never fall (`grows`). Several components may give values to one name;
+        then each puts its id into the label values.
         """
-        gauge = self._shared.gauges.setdefault(name, _Gauge(name, unit, description, labels))
+        gauge = self._shared.gauges.setdefault(name, _Gauge(name, unit, description, labels, grows=grows))
         gauge.callbacks.append(callback)
         self._undo.append(lambda: gauge.callbacks.remove(callback))
 
@@ -200,6 +241,7 @@ class _Instruments:
     def __init__(self) -> None:
         self.counters: dict[str, Counter] = {}
         self.gauges: dict[str, _Gauge] = {}
+        self.sender_errors = SenderErrors()
         self.rows: Callable[[], Iterable[ComponentCounts]] = tuple
         self._registry = CollectorRegistry()
         self._meter: Any = None
@@ -214,7 +256,8 @@ class _Instruments:
             for counter in list(self.counters.values()):
                 self._counter(counter.name, counter.unit, counter.description, _reader(counter))
             for gauge in list(self.gauges.values()):
-                self._gauge(gauge.name, gauge.unit, gauge.description, _gauge_reader(gauge))
+                add = self._counter if gauge.grows else self._gauge
+                add(gauge.name, gauge.unit, gauge.description, _gauge_reader(gauge))
         return self._registry
 
     def _start(self) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc
 
-from otel_pipeline.errors import RetryableError
 from otel_pipeline.helpers.endpoint import BindError, Endpoint
 from otel_pipeline.helpers.otlp_answers import (
     PROTOBUF,
@@ -99,9 +98,9 @@ class OtlpGrpcServer:
             size = len(body)
             overload = admission.take(size)
             if overload:
-                await self._abort(context, answer_error(RetryableError(overload)))
+                await self._abort(context, answer_error(intake.overloaded(body, overload)))
             try:
-                findings = await take(body, False)
+                findings = await take(body, False, "grpc")
             except Exception as error:
                 reply = answer_error(error)
                 if reply.reason == "internal_error":

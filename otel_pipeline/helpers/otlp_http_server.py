@@ -28,6 +28,7 @@ __all__ = ["Cors", "OtlpHttpApp", "server_answer"]
 _OFFLOAD_BYTES = 32 * 1024
 """Larger compressed bodies are expanded in a worker thread."""
 _EMPTY_RESPONSE = {PROTOBUF: b"", JSON: b"{}"}
+_PROTOCOLS = {PROTOBUF: "http/protobuf", JSON: "http/json"}
 
 _Headers = list[tuple[bytes, bytes]]
 
@@ -127,7 +128,7 @@ class OtlpHttpApp:
                 return
         try:
             intake = self._route(scope, content_type)
-            findings = await self._take(intake, scope["connection"], receive, fields, content_type == JSON)
+            findings = await self._take(intake, scope["connection"], receive, fields, content_type)
         except _HungUp:
             return  # counted by the server
         except _Refusal as refusal:
@@ -165,7 +166,7 @@ class OtlpHttpApp:
         return intake
 
     async def _take(
-        self, intake: Intake, connection: Exchange, receive: Any, fields: Mapping[bytes, bytes], json: bool
+        self, intake: Intake, connection: Exchange, receive: Any, fields: Mapping[bytes, bytes], kind: bytes
     ) -> Any:
         """Reads the body and hands it on; what it holds of the bytes in flight is given back at the end."""
         encoding = fields.get(b"content-encoding")
@@ -187,7 +188,7 @@ class OtlpHttpApp:
                     part, more = message["body"], message["more_body"]
                 overload = admission.take(len(part))
                 if overload:
-                    raise RetryableError(overload)
+                    raise intake.overloaded(b"" if parts or decompress else part, overload)
                 held += len(part)
                 if held > self._max_body:
                     raise TooLargeError(f"the body is larger than {self._max_body} bytes")
@@ -196,7 +197,10 @@ class OtlpHttpApp:
             if decompress is not None:
                 body = await self._expand(decompress, body, admission)
                 held += len(body)
-            return await intake.take(body, json)
+            protocol = _PROTOCOLS[kind]
+            if encoding is not None:
+                protocol = f"{protocol} {encoding.decode('ascii', 'replace').strip().lower()}"
+            return await intake.take(body, kind == JSON, protocol)
         finally:
             admission.give(held)
 

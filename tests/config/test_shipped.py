@@ -30,6 +30,7 @@ def test_the_default_names_its_components() -> None:
         "processors::memory_limiter",
         "processors::semconv",
         "connectors::stage_metrics",
+        "exporters::sender_health",
         "exporters::prometheus",
         "exporters::debug",
         "extensions::health_check",

@@ -28,8 +28,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from pydantic import ValidationError
 
 from otel_pipeline.component import Kind, discover
-from otel_pipeline.errors import ConfigError, RetryableError
+from otel_pipeline.errors import ConfigError, PermanentError, RetryableError
 from otel_pipeline.helpers.endpoint import BindError
+from otel_pipeline.helpers.otlp_intake import PROTOCOL
 from otel_pipeline.pdata import Signal
 from otel_pipeline.receivers.otlp import Otlp, OtlpConfig
 from otel_pipeline.testing import Sink, make_settings, make_span, make_traces
@@ -353,3 +354,64 @@ async def test_python_sdk_sends_again_what_was_refused(gateway: Any, transport: 
     assert await asyncio.to_thread(_send_with_sdk, gateway, transport, False)
     assert {span.name for span in sink.spans()} == {"parent", "child"}
     assert gateway.counted()[transport, "refused", "refused"] == 1
+
+
+# --- what is known of senders
+
+
+@pytest.mark.parametrize(
+    ("way", "compression", "expected"),
+    [
+        ("grpc", None, "grpc"),
+        ("http-protobuf", None, "http/protobuf"),
+        ("http-protobuf", "gzip", "http/protobuf gzip"),
+        ("http-json", None, "http/json"),
+    ],
+)
+async def test_what_is_behind_can_tell_the_protocol(
+    serve: Any, way: str, compression: str | None, expected: str
+) -> None:
+    """It is that of the request under way."""
+    protocols: list[str] = []
+
+    async def consume(_batch: Any) -> None:
+        protocols.append(PROTOCOL.get())
+
+    gateway = await serve(consumer=consume)
+    assert (await gateway.send(way, Signal.TRACES, compression=compression)).ok
+    assert protocols == [expected]
+
+
+@pytest.mark.parametrize("way", ["grpc", "http-protobuf", "http-json"])
+async def test_a_refusal_is_remembered_for_its_sender(serve: Any, way: str) -> None:
+    """With the reason and the words that the sender got, by all protocols."""
+    sink = Sink(answers=[RetryableError("full"), PermanentError("no")])
+    gateway = await serve(consumer=sink)
+    for reason, message in (("refused", "full"), ("rejected", "no")):
+        await gateway.send(way, Signal.TRACES)
+        ((sender, error),) = gateway.settings.telemetry.sender_errors.read().items()
+        assert sender == ("test", "traces")
+        assert (error.reason, error.message) == (reason, message)
+
+
+async def test_rejected_items_and_bad_bodies_are_remembered_too(gateway: Any) -> None:
+    """A span without a trace id; a request that breaks off; one that says nothing of its sender."""
+    errors = gateway.settings.telemetry.sender_errors
+    bad = make_span()
+    bad.trace_id = b""
+    assert (await gateway.send("grpc", Signal.TRACES, make_traces(bad, resource={"service.name": "a"}).data)).ok
+    assert errors.read()["a", "traces"].reason == "rejected_items"
+    named = make_traces(make_span(), resource={"service.name": "b"}).data
+    assert not (await gateway.send("http-protobuf", Signal.TRACES, named + b"\x0a\xff")).ok
+    assert errors.read()["b", "traces"].reason == "undecodable"
+    assert not (await gateway.send("http-json", Signal.LOGS, b"{")).ok
+    assert errors.read()["unknown_service", "logs"].reason == "undecodable"
+
+
+@pytest.mark.parametrize("way", ["grpc", "http-protobuf"])
+async def test_overload_is_remembered_for_its_sender(gateway: Any, way: str) -> None:
+    """Also where a request is turned away before it is decoded."""
+    gateway.receiver.refusal = lambda: "memory is used up"
+    assert not (await gateway.send(way, Signal.TRACES)).ok
+    error = gateway.settings.telemetry.sender_errors.read()["test", "traces"]
+    assert (error.reason, error.message) == ("refused", "memory is used up")

@@ -21,6 +21,7 @@ pub mod repair;
 pub mod rewrite;
 pub mod rows;
 pub mod schema;
+pub mod senders;
 pub mod wire;
 
 use pyo3::prelude::*;
@@ -48,5 +49,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<prometheus::Ingested>()?;
     module.add_class::<prometheus::SeriesStore>()?;
     module.add_function(wrap_pyfunction!(prometheus::prometheus_name, module)?)?;
+    module.add_class::<senders::SenderTable>()?;
+    module.add_class::<senders::Sender>()?;
+    module.add_function(wrap_pyfunction!(senders::first_service, module)?)?;
     Ok(())
 }
