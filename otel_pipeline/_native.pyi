@@ -214,8 +214,9 @@ class SpanAggregator:
     - a derivation: {source, selector, late, value, scale, states, labels, takes}.
       `source` is `all` without late binding; else `stage_runs`, `spans` (those that are no stage runs), `all_spans` or
       `errors` (failed spans without a failed child); `events` (log records), `points` (data points), `usage`.
-      `selector` is as in the enrichment plan; it is asked when the item arrives. `late`: [[key, [texts]], ..]: what
-      attributes must be when the item is counted, after inheritance.
+      `selector` is as in the enrichment plan, but for a key in `attributes` there may be a list of keys, of which the
+      first that is there counts; it is asked when the item arrives. `late`: [[key, [texts]], ..]: what attributes must
+      be when the item is counted, after inheritance.
       `value` is `one`, `duration` (of spans), `point` (of points), `tokens` or `cost` (of usage), or {attributes:
       [keys]}: the number in the first that is there, times `scale`.
       `states`: {label: index, values: [[number, word], ..]}: a series for each word, 1 for that of the number.

@@ -144,6 +144,18 @@ def test_certain_spans_of_a_busy_trace_do_not_wait_for_it(harness: Harness) -> N
     assert harness.runs == 0
 
 
+def test_a_tool_call_waits_for_the_span_that_names_its_tool(harness: Harness) -> None:
+    """Only what shows a label waits for it: here a call of a tool that is named around it, and no model request."""
+    for span, operation in ((2, "chat"), (3, "execute_tool")):
+        harness.send(make_span(span=span, parent=1, remote_parent=False, sdlc__stage__run=False,
+                               sdlc__operation__name=operation, **KNOWN))  # fmt: skip
+    harness.wait(31)
+    assert (harness.operations, harness.count("sdlc.tool.calls")) == (1, 0)
+    harness.send(make_span(span=1, sdlc__tool__name="Bash", sdlc__operation__name="tool.call", **KNOWN))
+    harness.wait(31)
+    assert harness.count("sdlc.tool.calls", tool="Bash") == harness.count("sdlc.tool.calls") == 1
+
+
 def test_a_long_stage_with_local_children_is_one_run(harness: Harness) -> None:
     """Children of a two-hour stage come hours before it; as their flags say that it is local, they are no runs."""
     for minute in range(120):
