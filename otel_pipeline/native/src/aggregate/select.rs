@@ -141,12 +141,18 @@ impl Selection {
     /// The selectors that hold for an item.
     #[inline]
     pub fn select(&self, item: &Candidate<'_, '_>) -> Mask {
+        let held = self.holding(item);
+        held.fold(0, |mask, at| mask | 1 << at)
+    }
+
+    /// As `select`, one after the other; each is asked only when its turn comes.
+    #[inline]
+    pub fn holding(&self, item: &Candidate<'_, '_>) -> impl Iterator<Item = usize> {
         let mut tried = self.always | self.named(item.name);
         for (watched, _) in &item.seen.0 {
             tried |= self.by_key.get(*watched as usize).unwrap_or(&0);
         }
-        let held = members(tried & self.open).filter(|at| self.selectors[*at].holds(item));
-        held.fold(0, |mask, at| mask | 1 << at)
+        members(tried & self.open).filter(|at| self.selectors[*at].holds(item))
     }
 }
 

@@ -7,8 +7,9 @@ use std::num::NonZeroU64;
 use super::ledger::{Cost, Counted, Counts, Ledger, Limits};
 use super::prices::Prices;
 use super::rules::{UsagePlan, UsageRules};
-use super::{KIND_NAMES, Usage};
+use super::{KIND_NAMES, Tokens, Usage};
 use crate::aggregate::claims::{Claim, Claims};
+use crate::aggregate::hash::HashMap;
 use crate::aggregate::intern::{ABSENT, Symbol};
 use crate::aggregate::keys::{Keys, Lists};
 use crate::aggregate::metrics::{self, Metrics};
@@ -36,8 +37,9 @@ pub struct Account {
     missing: BTreeMap<String, u64>,
     /// Numbers that are none, negative, or beyond all counting.
     refused: u64,
-    /// Working memory: labels for the ledger, and slots from it.
+    /// Working memory: labels for the ledger, what comes from it, and slots for the metrics.
     labels: Vec<Symbol>,
+    sums: Sums,
     slots: Vec<Symbol>,
 }
 
@@ -92,6 +94,7 @@ impl Account {
             missing: BTreeMap::new(),
             refused: 0,
             labels: Vec::new(),
+            sums: Sums::default(),
             slots: vec![ABSENT; shared.slots.0.len()],
         })
     }
@@ -198,37 +201,60 @@ impl Account {
         self.ledger.is_full()
     }
 
-    /// Counts what is due, or everything.
+    /// Counts what is due, or everything. What has the same labels is added up first: many requests do.
     pub fn settle(&mut self, metrics: &mut Metrics, now_ns: u64, everything: bool) {
-        let (slots, kept, missing) = (&mut self.slots, &self.kept, &mut self.missing);
-        let counter = Counter {
-            table: &self.table,
-            token_type: self.token_type,
-            now_ns,
-        };
+        let (prices, missing, sums) = (&self.prices, &mut self.missing, &mut self.sums);
+        let model = self.kept.iter().position(|slot| *slot == self.model);
         self.ledger.settle(now_ns, everything, |counted| {
-            for (slot, label) in kept.iter().zip(counted.labels) {
-                slots[*slot] = *label;
-            }
-            let model = slots[self.model];
+            let model = model.and_then(|at| counted.labels.get(at));
+            let model = model.copied().unwrap_or(ABSENT);
             let is_priced = counted.cost == Cost::Untold && has_tokens(counted);
             let cost_usd = match counted.cost {
                 Cost::Usd(usd) => Some(usd),
-                _ if is_priced => cost_by_list(&self.prices, model, counted),
+                _ if is_priced => cost_by_list(prices, model, counted),
                 _ => None,
             };
             if is_priced && cost_usd.is_none() {
                 add_missing(missing, metrics.interner.text(model));
             }
-            for (kind, count) in self.kinds.iter().zip(counted.tokens) {
-                if count > 0.0 {
-                    counter.count(self.of_tokens, slots, *kind, count, counted, metrics);
-                }
-            }
-            if let Some(usd) = cost_usd {
-                counter.count(self.of_cost, slots, ABSENT, usd, counted, metrics);
-            }
+            sums.add(counted, cost_usd);
         });
+        for sum in self.sums.take() {
+            self.count(&sum, metrics, now_ns);
+        }
+    }
+
+    fn count(&mut self, sum: &Sum, metrics: &mut Metrics, now_ns: u64) {
+        for (slot, label) in self.kept.iter().zip(&sum.labels) {
+            self.slots[*slot] = *label;
+        }
+        for (kind, count) in self.kinds.into_iter().zip(sum.tokens) {
+            if count > 0.0 {
+                self.slots[self.token_type] = kind;
+                self.give(self.of_tokens, count, metrics, now_ns);
+            }
+        }
+        self.slots[self.token_type] = ABSENT;
+        if let Some(usd) = sum.cost_usd {
+            self.give(self.of_cost, usd, metrics, now_ns);
+        }
+    }
+
+    /// Gives an amount to the metrics whose derivations take it, with the labels that are in the slots.
+    fn give(&self, derivations: Mask, amount: f64, metrics: &mut Metrics, now_ns: u64) {
+        let item = metrics::Counted {
+            slots: &self.slots,
+            claims: Claims::default(),
+            siblings: &[],
+            duration_ns: 0,
+            seen: Observation::default(),
+        };
+        let counting = self.table.counting(derivations, &self.slots, item.claims);
+        for at in members(counting) {
+            let derivation = &self.table.derivations[at];
+            let amount = Amount::Number(amount * derivation.scale);
+            metrics.give(derivation, &item, amount, now_ns);
+        }
     }
 
     /// Requests whose cost nobody told and the list does not have, by model; of data points: sessions, now and then.
@@ -260,42 +286,49 @@ pub fn stats(account: Option<&Account>) -> [(&'static str, u64); 5] {
     ]
 }
 
-/// Gives amounts to the metrics whose derivations take them.
-struct Counter<'c> {
-    table: &'c Table,
-    token_type: usize,
-    now_ns: u64,
+/// Usage with the same labels, added up.
+struct Sum {
+    labels: Box<[Symbol]>,
+    tokens: Tokens,
+    /// None where there was no cost to add.
+    cost_usd: Option<f64>,
 }
 
-impl Counter<'_> {
-    fn count(
-        &self,
-        derivations: Mask,
-        slots: &mut [Symbol],
-        kind: Symbol,
-        amount: f64,
-        counted: &Counted<'_>,
-        metrics: &mut Metrics,
-    ) {
-        slots[self.token_type] = kind;
-        let item = metrics::Counted {
-            slots,
-            claims: Claims::default(),
-            siblings: &[],
-            duration_ns: 0,
-            seen: Observation {
-                trace_id: 0,
-                span_id: 0,
-                time_ns: counted.time_ns,
-                attributes: metrics.exemplar_attributes(slots),
-            },
+/// In the order in which their labels first came.
+#[derive(Default)]
+struct Sums {
+    sums: Vec<Sum>,
+    by_labels: HashMap<Box<[Symbol]>, usize>,
+}
+
+impl Sums {
+    fn add(&mut self, counted: &Counted<'_>, cost_usd: Option<f64>) {
+        let at = match self.by_labels.get(counted.labels) {
+            Some(at) => *at,
+            None => self.begin(counted.labels.into()),
         };
-        let counting = self.table.counting(derivations, slots, item.claims);
-        for at in members(counting) {
-            let derivation = &self.table.derivations[at];
-            let amount = Amount::Number(amount * derivation.scale);
-            metrics.give(derivation, &item, amount, self.now_ns);
+        let sum = &mut self.sums[at];
+        for (total, count) in sum.tokens.iter_mut().zip(counted.tokens) {
+            *total += count;
         }
+        if let Some(usd) = cost_usd {
+            *sum.cost_usd.get_or_insert(0.0) += usd;
+        }
+    }
+
+    fn begin(&mut self, labels: Box<[Symbol]>) -> usize {
+        self.by_labels.insert(labels.clone(), self.sums.len());
+        self.sums.push(Sum {
+            labels,
+            tokens: Tokens::default(),
+            cost_usd: None,
+        });
+        self.sums.len() - 1
+    }
+
+    fn take(&mut self) -> Vec<Sum> {
+        self.by_labels.clear();
+        std::mem::take(&mut self.sums)
     }
 }
 

@@ -209,8 +209,9 @@ impl Ledger {
     /// Puts a fact in line and gives the number of its entry.
     fn push(&mut self, handle: u64, labels: &[Symbol], now_ns: u64) -> u64 {
         let due_ns = now_ns.saturating_add(self.limits.decision_wait_ns);
-        let labels = labels.iter().copied().chain(std::iter::repeat(ABSENT));
-        self.labels.extend(labels.take(self.stride));
+        self.labels.extend(labels.iter().take(self.stride));
+        let entries = self.waiting.len() + 1;
+        self.labels.resize(entries * self.stride, ABSENT); // Were there fewer, every later entry would shift.
         self.waiting.push_back(Entry { handle, due_ns });
         self.first + self.waiting.len() as u64 - 1
     }

@@ -12,7 +12,7 @@ use super::{COST_USD, Kind, Numbers, Telling, Usage, Whose};
 use crate::aggregate::hash::Seeded;
 use crate::aggregate::keys::{Keys, Lists, Seen};
 use crate::aggregate::plan::Item;
-use crate::aggregate::select::{Candidate, Mask, Selection, SelectorSpec, members};
+use crate::aggregate::select::{Candidate, Selection, SelectorSpec};
 use crate::aggregate::text::number;
 use crate::otlp::{AnyValue, Context, RESOURCE_ATTRIBUTES, attributes};
 
@@ -102,6 +102,8 @@ pub struct UsageRules {
     item: Item,
     selection: Selection,
     rules: Vec<Rule>,
+    /// By watched key: whether some rule reads tokens or cost there.
+    numbers: Vec<bool>,
     /// Hash of the sender at hand, once somebody asked.
     sender: Option<u64>,
 }
@@ -122,10 +124,15 @@ impl UsageRules {
             added.map_err(|problem| format!("usage rule {at} for {item:?}: {problem}"))?;
             rules.push(rule);
         }
+        let mut numbers = vec![false; keys.watched()];
+        for key in rules.iter().flat_map(Rule::number_keys) {
+            numbers[*key as usize] = true;
+        }
         Ok(Self {
             item,
             selection,
             rules,
+            numbers,
             sender: None,
         })
     }
@@ -149,7 +156,7 @@ impl UsageRules {
 
     /// Whether a data point may tell usage, so that its increase must be known.
     pub fn selects(&self, candidate: &Candidate<'_, '_>) -> bool {
-        !self.is_empty() && self.selection.select(candidate) != 0
+        self.selection.holding(candidate).next().is_some()
     }
 
     /// What a span or log record tells, by the first rule that finds a number in it; `resource` is that of `context`.
@@ -162,12 +169,18 @@ impl UsageRules {
         time_ns: u64,
         refused: &mut u64,
     ) -> Option<Usage> {
-        let selected = self.selected(candidate)?;
-        members(selected).find_map(|at| {
+        let told = &candidate.seen.0;
+        if !told.iter().any(|(key, _)| self.is_number(*key)) {
+            return None;
+        }
+        self.selection.holding(candidate).find_map(|at| {
             let rule = &self.rules[at];
             let numbers = rule.numbers(candidate.seen, refused);
+            if numbers.is_empty() {
+                return None;
+            }
             let request = identity(&rule.request, lists).map(|id| hash("request", id));
-            (!numbers.is_empty()).then(|| Usage {
+            Some(Usage {
                 request,
                 has_id: request.is_some(),
                 whose: whose(&mut self.sender, rule, lists, resource),
@@ -188,8 +201,7 @@ impl UsageRules {
         value: f64,
         refused: &mut u64,
     ) -> Option<Usage> {
-        let selected = self.selected(candidate)?;
-        members(selected).find_map(|at| {
+        self.selection.holding(candidate).find_map(|at| {
             let rule = &self.rules[at];
             let numbers = rule.point(candidate.seen, value)?;
             if !is_amount(value) {
@@ -208,9 +220,8 @@ impl UsageRules {
     }
 
     #[inline]
-    fn selected(&self, candidate: &Candidate<'_, '_>) -> Option<Mask> {
-        let selected = self.selection.select(candidate);
-        (selected != 0).then_some(selected)
+    fn is_number(&self, key: u32) -> bool {
+        self.numbers.get(key as usize).is_some_and(|is| *is)
     }
 }
 
@@ -237,6 +248,11 @@ impl Rule {
             },
         };
         (spec.selector, rule)
+    }
+
+    fn number_keys(&self) -> impl Iterator<Item = &u32> {
+        let tokens = self.tokens.iter().flat_map(|(_, keys)| keys);
+        tokens.chain(&self.cost_usd)
     }
 
     /// What a span or log record tells.
