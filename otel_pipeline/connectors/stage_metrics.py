@@ -31,7 +31,8 @@ class StageMetricsConfig(Options):
     how long counted traces are remembered for late and repeated spans."""
     max_spans: int = Field(default=200_000, ge=1)
     """Spans remembered, waiting or counted: 110 bytes each in traces of many spans, 310 in traces of one. Over that,
-    the oldest counted traces are forgotten; where there are none, the traces idle for longest are counted early."""
+    the oldest counted traces are forgotten; where there are none, the traces idle for longest are counted early. As many
+    model requests, and as many sessions, are remembered so that their tokens count once."""
     metrics_flush_interval: Duration = Field(default=5.0, gt=0)
     """How often the series that changed are handed on."""
     aggregation_cardinality_limit: int = Field(default=2000, ge=0)
@@ -57,6 +58,10 @@ class StageMetrics(Connector):
 
     Runs of one requirement are followed from stage to stage, over traces and restarts: waiting, rework, lead time,
     deployments that failed and were repaired become events (`semconv/registry/flow.yaml`), and metrics.
+
+    Tokens and cost count once, whatever spans, log records and data points tell them: a request by its id, after
+    `decision_wait`; of a session that tells its usage in several ways one of these. What the sender tells of the cost
+    goes before the price list. A missing price is counted by model, and is never zero.
 
     Metrics that come in are passed on, except those that have the name of a derived metric and become a part of it.
     """
