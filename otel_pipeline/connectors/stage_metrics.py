@@ -31,8 +31,8 @@ class StageMetricsConfig(Options):
     how long counted traces are remembered for late and repeated spans."""
     max_spans: int = Field(default=200_000, ge=1)
     """Spans remembered, waiting or counted: 110 bytes each in traces of many spans, 310 in traces of one. Over that,
-    the oldest counted traces are forgotten; where there are none, the traces idle for longest are counted early. As many
-    model requests, and as many sessions, are remembered so that their tokens count once."""
+    the oldest counted traces are forgotten; where there are none, the traces idle for longest are counted early. As
+    many model requests, and as many sessions, are remembered so that their tokens count once."""
     metrics_flush_interval: Duration = Field(default=5.0, gt=0)
     """How often the series that changed are handed on."""
     aggregation_cardinality_limit: int = Field(default=2000, ge=0)
