@@ -52,7 +52,7 @@ def explanation(registry: Registry, batches: Sequence[Batch]) -> dict[str, Any]:
     for batch in batches:
         aggregator.update(plan.enrich(batch), 0)
     flushed = aggregator.flush_all(0, 1)
-    constant = {metric["name"] for metric in metrics_plan["metrics"] if metric["constants"]}
+    constant = {metric["name"] for metric in metrics_plan["metrics"] if metric.get("constants")}
     series = [one for one in _series(flushed, registry) if one["metric"] not in constant] if flushed else []
     return {"telemetry": nodes, "metrics": series, "missing_prices": aggregator.missing_prices()}
 
