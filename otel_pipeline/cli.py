@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from otel_pipeline import __version__
 from otel_pipeline.errors import ProblemsError
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     printed.add_argument("--defaults", action="store_true", help="also print options that the files leave out")
     demo = add_configured("demo", _demo, "run the gateway, send it a small delivery and show what came out")
     demo.add_argument("--once", action="store_true", help="stop after showing; exit 1 if it is not what was sent")
+    doctor = add_configured("doctor", _doctor, "check a running gateway: send marked telemetry and read it back")
+    doctor.add_argument("--url", metavar="URL", default="", help="where it runs, if elsewhere, such as http://gateway")
+    doctor.add_argument("--json", action="store_true", help="print findings as JSON")
     semconv = add("semconv", _version, "check, explain and print the semantic-convention files")
     add_commands(_adder(semconv))
     add("version", _version, "print the version")
@@ -134,6 +138,13 @@ def _demo(parsed: argparse.Namespace) -> int:
     from otel_pipeline.demo import main as run_demo
 
     return run_demo(once=parsed.once, files=_files(parsed), sets=parsed.set)
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from otel_pipeline.doctor import main as run_doctor
+
+    host = urlsplit(parsed.url if "//" in parsed.url else f"//{parsed.url}").hostname or ""
+    return run_doctor(_read(parsed).config(), host=host, as_json=parsed.json)
 
 
 def _version(parsed: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("service",),
     ("ui",),
-    ("demo", "semconv_explain", "semconv_live_check"),
+    ("demo", "doctor", "semconv_explain", "semconv_live_check"),
     ("semconv_commands",),
     ("cli",),
     ("__main__",),
