@@ -437,3 +437,58 @@ class SenderTable:
 
 def first_service(body: bytes) -> str:
     """`service.name` of the first resource of a request in protobuf; empty where that cannot be read."""
+
+class RelabelPlan:
+    """Relabelling rules as Prometheus has them, made ready to be applied."""
+
+    def __init__(self, rules: Sequence[tuple[str, Sequence[str], str, str, str, str]]) -> None:
+        """Each rule is action (`replace`, `keep`, `drop`, `labelmap`, `labeldrop` or `labelkeep`), source labels,
+        separator, regex, target label and replacement. ValueError for a regex that cannot be compiled."""
+    def apply(self, labels: Sequence[tuple[str, str]]) -> list[tuple[str, str]] | None:
+        """The labels after all rules; None where they are dropped."""
+
+class Scraped:
+    """What became of one scrape."""
+
+    @property
+    def batch(self) -> Batch:
+        """The metrics of the page, and always `up` with its companions."""
+    @property
+    def problem(self) -> str:
+        """Why nothing of the page was used; empty where it was, or where there was none."""
+    @property
+    def scraped(self) -> int:
+        """Samples on the page."""
+    @property
+    def refused(self) -> dict[str, int]:
+        """Lines, samples and points that were left out, by reason.
+
+        Lines: `malformed_line`, `line_too_long`, `invalid_utf8`, `invalid_value`, `invalid_timestamp`, `name_too_long`,
+        `label_limit`, `duplicate_label`. Samples: `duplicate_sample`, `stray_sample`, `type_conflict`,
+        `invalid_bound`, `renamed_part`, `no_name`. Points: `incomplete_histogram`, `buckets_decrease`,
+        `incomplete_summary`, `invalid_count`.
+        """
+
+class ScrapeTarget:
+    """One target of the receiver `prometheus`, with what it has to remember: when its series began."""
+
+    def __init__(
+        self,
+        *,
+        job: str,
+        instance: str,
+        labels: Sequence[tuple[str, str]],
+        resource: Sequence[tuple[str, str]],
+        relabel: RelabelPlan,
+        honor_labels: bool,
+        honor_timestamps: bool,
+        sample_limit: int,
+    ) -> None:
+        """`labels` are those of the target beside `job` and `instance`; `resource` are attributes beside
+        `service.name` and `service.instance.id`, which are made of these two. `sample_limit` 0 is none."""
+    def scrape(self, page: bytes | None, openmetrics: bool, now_ns: int, duration_seconds: float) -> Scraped:
+        """Reads a page of text 0.0.4 or OpenMetrics 1.0; None is a scrape that failed.
+
+        A line that cannot be read costs only itself. The whole page is refused where it has more than `sample_limit`
+        samples, ends before `# EOF` (OpenMetrics), or holds no line that can be read.
+        """

@@ -1,5 +1,5 @@
-"""The Prometheus bridge: series store, names and exposition, free of components."""
+"""The Prometheus bridge: series store, names, exposition and the reading of pages, free of components."""
 
-from otel_pipeline._native import Ingested, SeriesStore
+from otel_pipeline._native import Ingested, RelabelPlan, Scraped, ScrapeTarget, SeriesStore
 
-__all__ = ["Ingested", "SeriesStore"]
+__all__ = ["Ingested", "RelabelPlan", "ScrapeTarget", "Scraped", "SeriesStore"]

@@ -25,6 +25,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "processor attributes": {"actions": [{"key": "a", "action": "delete"}]},
     "processor resource": {"attributes": [{"key": "a", "action": "delete"}]},
     "processor memory_limiter": {"limit_mib": 1000},
+    "receiver prometheus": {
+        "config": {"scrape_configs": [{"job_name": "a", "static_configs": [{"targets": ["127.0.0.1:1"]}]}]}
+    },
     "processor python": {"class": "tests.contract.passing:Passing"},
 }
 """The least that users have to write where a component has no default that works."""

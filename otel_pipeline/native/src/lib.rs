@@ -21,6 +21,7 @@ pub mod repair;
 pub mod rewrite;
 pub mod rows;
 pub mod schema;
+pub mod scrape;
 pub mod senders;
 pub mod wire;
 
@@ -52,5 +53,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<senders::SenderTable>()?;
     module.add_class::<senders::Sender>()?;
     module.add_function(wrap_pyfunction!(senders::first_service, module)?)?;
+    module.add_class::<scrape::RelabelPlan>()?;
+    module.add_class::<scrape::ScrapeTarget>()?;
+    module.add_class::<scrape::Scraped>()?;
     Ok(())
 }

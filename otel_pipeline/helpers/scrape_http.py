@@ -1,0 +1,128 @@
+"""Gets the page of a target over HTTP: bounded in time, in size and in where it may lead."""
+
+import asyncio
+import base64
+import logging
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+
+import httpx
+
+from otel_pipeline import __version__
+from otel_pipeline.errors import DecodeError, OtelPipelineError, TooLargeError
+from otel_pipeline.helpers.decompress import DECOMPRESSORS
+from otel_pipeline.helpers.scrape_options import ScrapeConfig
+
+__all__ = ["PageClient", "ScrapeError"]
+
+_ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4"
+_OPENMETRICS = "application/openmetrics-text"
+_KNOWN = frozenset({_OPENMETRICS, "text/plain", ""})
+_MAX_REDIRECTS = 3
+
+
+class ScrapeError(OtelPipelineError):
+    """No page; the text says why and shows nothing of the target's answer."""
+
+
+class PageClient:
+    """Gets the pages of one job. Uses no proxy, keeps no cookies, follows redirects within scheme, host and port."""
+
+    def __init__(self, config: ScrapeConfig, path: str) -> None:
+        """Raises ConfigError for certificates that cannot be used; `path` is where the options stand."""
+        for library in ("httpx", "httpcore"):  # at lower levels they write whole URLs
+            logging.getLogger(library).setLevel(logging.WARNING)
+        self._config = config
+        tls = config.tls_config
+        encrypted = any(target.url.startswith("https:") for target in config.targets())
+        self._client = httpx.AsyncClient(
+            verify=tls.client().ssl_context(f"{path}::tls_config") if encrypted else False,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=config.scrape_timeout,
+        )
+        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self._extensions = {"sni_hostname": tls.server_name} if tls.server_name else {}
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self._client.aclose()
+
+    async def get(self, url: str) -> tuple[bytes, bool]:
+        """The page, and whether it is OpenMetrics rather than text 0.0.4. Raises ScrapeError."""
+        try:
+            async with asyncio.timeout(self._config.scrape_timeout):
+                headers = await asyncio.to_thread(self._headers)
+                for _ in range(_MAX_REDIRECTS + 1):
+                    answer = await self._ask(url, headers)
+                    if not isinstance(answer, str):
+                        return answer
+                    url = answer
+        except TimeoutError:
+            raise ScrapeError("no whole page within scrape_timeout") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ScrapeError(type(error).__name__) from None
+        except TooLargeError:
+            raise ScrapeError("the page is larger than body_size_limit") from None
+        except DecodeError:
+            raise ScrapeError("the page is not the gzip that it says it is") from None
+        raise ScrapeError("too many redirects")
+
+    async def _ask(self, url: str, headers: dict[str, str]) -> tuple[bytes, bool] | str:
+        """The page, or the URL to ask instead."""
+        async with self._client.stream("GET", url, headers=headers, extensions=self._extensions) as response:
+            if response.next_request is not None:
+                if _origin(response.next_request.url) != _origin(response.url):
+                    raise ScrapeError("it redirects to another host")
+                return str(response.next_request.url)
+            if response.status_code != 200:
+                raise ScrapeError(f"it answered {response.status_code}")
+            content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if content_type not in _KNOWN:
+                raise ScrapeError("the content type is not of Prometheus text or OpenMetrics")
+            body = await self._read(response)
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding == "gzip":
+            body = await asyncio.to_thread(DECOMPRESSORS["gzip"], body, self._config.body_size_limit)
+        elif encoding != "identity":
+            raise ScrapeError("the page has a content encoding that was not asked for")
+        return body, content_type == _OPENMETRICS
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self._config.body_size_limit:
+                raise TooLargeError
+        return bytes(body)
+
+    def _headers(self) -> dict[str, str]:
+        seconds = f"{self._config.scrape_timeout:g}"
+        headers = {
+            "accept": _ACCEPT,
+            "accept-encoding": "gzip",
+            "user-agent": f"otel-pipeline/{__version__}",
+            "x-prometheus-scrape-timeout-seconds": seconds,
+        }
+        basic, token = self._config.basic_auth, self._config.authorization
+        if basic is not None:
+            password = basic.password.get_secret_value() if basic.password else _secret_of(basic.password_file)
+            pair = base64.b64encode(f"{basic.username}:{password}".encode()).decode()
+            headers["authorization"] = f"Basic {pair}"
+        if token is not None:
+            secret = token.credentials.get_secret_value() if token.credentials else _secret_of(token.credentials_file)
+            if not (secret.isascii() and secret.isprintable()):
+                raise ScrapeError("the credentials have characters that are not printable ASCII")
+            headers["authorization"] = f"{token.type} {secret}"
+        return headers
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or {"https": 443}.get(url.scheme, 80)
+
+
+def _secret_of(file: Path | None) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip() if file else ""
+    except (OSError, UnicodeDecodeError):
+        raise ScrapeError("the file with the credentials cannot be read") from None

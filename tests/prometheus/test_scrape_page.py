@@ -1,0 +1,249 @@
+"""Pages of targets become OTLP: golden pages, whatever prometheus_client writes, and any bytes at all."""
+
+import gzip
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
+from prometheus_client.exposition import generate_latest as text_page
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_page
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from otel_pipeline.pdata import Batch, Limits, decode, to_proto
+from otel_pipeline.prometheus import RelabelPlan, Scraped, ScrapeTarget
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "scrape"
+NOW = 1_767_225_600_000_000_000
+OWN = {"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"}
+Rule = tuple[str, list[str], str, str, str, str]
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def make_target(*rules: Rule, honor_labels: bool = False, sample_limit: int = 0, **labels: str) -> ScrapeTarget:
+    return ScrapeTarget(
+        job="job",
+        instance="host:1",
+        labels=list(labels.items()),
+        resource=[("url.scheme", "http")],
+        relabel=RelabelPlan(list(rules)),
+        honor_labels=honor_labels,
+        honor_timestamps=True,
+        sample_limit=sample_limit,
+    )
+
+
+def metrics(batch: Batch) -> dict[str, Any]:
+    """The metrics of the page by name, without those of the receiver."""
+    found = [metric for r in to_proto(batch).resource_metrics for s in r.scope_metrics for metric in s.metrics]
+    assert decode("metrics", batch.data, False, Limits())[1] is None
+    return {metric.name: metric for metric in found if metric.name not in OWN}
+
+
+def scrape(page: str, *, openmetrics: bool = False, target: ScrapeTarget | None = None, now: int = NOW) -> Scraped:
+    return (target or make_target()).scrape(page.encode(), openmetrics, now, 0.25)
+
+
+def value_of(batch: Batch, name: str) -> float:
+    found = [m for r in to_proto(batch).resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == name]
+    value: float = found[0].gauge.data_points[0].as_double
+    return value
+
+
+@pytest.mark.parametrize("folder", ["text", "openmetrics", "damaged"])
+def test_golden_pages(folder: str) -> None:
+    """A page gives these metrics, and refuses these lines for these reasons."""
+    page = (GOLDEN / folder / "page.txt").read_text()
+    scraped = scrape(page, openmetrics=folder == "openmetrics")
+    request = to_proto(scraped.batch)
+    observed = {"refused": scraped.refused, "request": MessageToDict(request)}
+    expected_file = GOLDEN / folder / "expected.json"
+    if os.environ.get("UPDATE_GOLDEN"):
+        expected_file.write_text(json.dumps(observed, indent=1, sort_keys=True) + "\n")
+    assert observed == json.loads(expected_file.read_text())
+    assert metrics(scraped.batch)
+
+
+def samples_back(batch: Batch) -> Samples:
+    """The samples that Prometheus would have for these metrics."""
+    found: Samples = {}
+    for name, metric in metrics(batch).items():
+        data = getattr(metric, metric.WhichOneof("data"))
+        for point in data.data_points:
+            labels = {a.key: a.value.string_value for a in point.attributes}
+
+            def put(name: str, value: float, labels: dict[str, str] = labels, **more: str) -> None:
+                found[name, frozenset({**labels, **more}.items())] = value
+
+            if metric.HasField("histogram"):
+                total = 0
+                for bound, count in zip([*point.explicit_bounds, math.inf], point.bucket_counts, strict=True):
+                    total += count
+                    put(f"{name}_bucket", total, le=repr(float(bound)))
+                put(f"{name}_count", point.count)
+                put(f"{name}_sum", point.sum)
+            elif metric.HasField("summary"):
+                put(f"{name}_count", point.count)
+                put(f"{name}_sum", point.sum)
+            else:
+                put(name, point.as_double)
+    return found
+
+
+def oracle(page: str, openmetrics: bool) -> Samples:
+    """The same samples as prometheus_client reads them."""
+    read = read_openmetrics if openmetrics else read_text
+    found: Samples = {}
+    for family in read(page):
+        for sample in family.samples:
+            created = sample.name.endswith("_created") and openmetrics
+            labels = {name: value for name, value in sample.labels.items() if value}
+            if "le" in labels and family.type == "histogram":
+                labels["le"] = repr(float(labels["le"]))
+            if not created:
+                found[sample.name, frozenset(labels.items())] = sample.value
+    return found
+
+
+names = st.from_regex(r"[a-z]{1,6}", fullmatch=True)
+values = st.dictionaries(st.sampled_from(["one", "two"]), st.text(st.characters(exclude_categories=["Cs"])), min_size=2)
+amounts = st.floats(min_value=0, max_value=1e12)
+events = st.lists(st.tuples(st.integers(0, 5), values, amounts), max_size=12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(events=events, openmetrics=st.booleans(), help_text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_prometheus_client_writes_is_read_back(events: Any, openmetrics: bool, help_text: str) -> None:
+    """Whatever labels and values: the same samples come out as prometheus_client itself reads."""
+    registry = CollectorRegistry()
+    labels = ["one", "two"]
+    counter = Counter("c", help_text, labels, registry=registry)
+    gauge = Gauge("g", help_text, labels, registry=registry)
+    histogram = Histogram("h", help_text, labels, registry=registry, buckets=(0.5, 10, 1e6))
+    summary = Summary("s", help_text, labels, registry=registry)
+    info = Info("i", help_text, labels, registry=registry)
+    enum = Enum("e", help_text, labels, registry=registry, states=["a", "b"])
+    for which, labelled, amount in events:
+        match which:
+            case 0:
+                counter.labels(**labelled).inc(amount)
+            case 1:
+                gauge.labels(**labelled).set(-amount)
+            case 2:
+                histogram.labels(**labelled).observe(amount)
+            case 3:
+                summary.labels(**labelled).observe(amount)
+            case 4:
+                info.labels(**labelled).info({"version": str(amount)})
+            case _:
+                enum.labels(**labelled).state("b")
+    page = (openmetrics_page if openmetrics else text_page)(registry).decode()
+    scraped = scrape(page, openmetrics=openmetrics)
+    assert (scraped.problem, scraped.refused) == ("", {})
+    assert samples_back(scraped.batch) == oracle(page, openmetrics)
+
+
+PIECES = [
+    *(bytes([byte]) for byte in b'ab{}=",\\ \n#1e9-\xff'),
+    b"# TYPE a histogram\n",
+    b'a_bucket{le="1"} ',
+    b"+Inf",
+    b" # {",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    page=st.one_of(st.binary(max_size=300), st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)),
+    openmetrics=st.booleans(),
+)
+def test_any_bytes_give_a_checked_batch(page: bytes, openmetrics: bool) -> None:
+    """Nothing panics, and what comes out is a request that every receiver takes as it is."""
+    scraped = make_target().scrape(page, openmetrics, NOW, 0.0)
+    assert decode("metrics", scraped.batch.data, False, Limits())[1] is None
+    assert value_of(scraped.batch, "up") in (0.0, 1.0)
+
+
+def test_an_unread_page_is_down() -> None:
+    """Pages that are cut short, of another format or over the limit give `up` 0 and nothing of themselves."""
+    cut = scrape("a 1\n", openmetrics=True)
+    other = scrape("<html>\n<body>\n")
+    many = scrape("a 1\nb 2\nc 3\n", target=make_target(sample_limit=2))
+    for scraped in (cut, other, many, make_target().scrape(None, False, NOW, 0.0)):
+        assert value_of(scraped.batch, "up") == 0
+        assert metrics(scraped.batch) == {}
+    assert "EOF" in cut.problem
+    assert "sample_limit" in many.problem
+
+
+def test_bounds_of_lines_and_labels() -> None:
+    """What is too long or too many costs its line, and no other."""
+    many = ",".join(f'l{n}="x"' for n in range(200))
+    long = "x" * 70_000
+    page = f'a{{l="{long}"}} 1\n{"n" * 300} 1\nb{{{many}}} 1\n{"y" * 300_000} 1\ngood 1\n'
+    scraped = scrape(page)
+    assert list(metrics(scraped.batch)) == ["good"]
+    assert scraped.refused == {"label_limit": 2, "name_too_long": 1, "line_too_long": 1}
+
+
+def counter_start(target: ScrapeTarget, value: float, now: int, name: str = "c") -> int:
+    scraped = scrape(f"# TYPE {name} counter\n{name} {value}\n", target=target, now=now)
+    start: int = metrics(scraped.batch)[name].sum.data_points[0].start_time_unix_nano
+    return start
+
+
+def test_start_times() -> None:
+    """Unknown at the first scrape; after the scrape before for what falls or comes later; kept while it goes on."""
+    target = make_target()
+    assert counter_start(target, 5, NOW) == 0
+    assert counter_start(target, 6, NOW + 10) == 0
+    assert counter_start(target, 1, NOW + 20) == NOW + 10
+    assert counter_start(target, 1, NOW + 30) == NOW + 10
+    assert counter_start(target, 1, NOW + 40, "later") == NOW + 30
+
+
+def attributes_of(batch: Batch, name: str) -> list[dict[str, str]]:
+    data = metrics(batch)[name]
+    return [{a.key: a.value.string_value for a in point.attributes} for point in data.gauge.data_points]
+
+
+def test_labels_of_target_and_page() -> None:
+    """The target's label wins and the other is renamed, unless labels of the page are honoured."""
+    page = 'a{env="theirs",job="other"} 1\n'
+    ours = scrape(page, target=make_target(env="ours"))
+    assert attributes_of(ours.batch, "a") == [{"env": "ours", "exported_env": "theirs", "exported_job": "other"}]
+    theirs = scrape(page, target=make_target(env="ours", honor_labels=True))
+    assert attributes_of(theirs.batch, "a") == [{"env": "theirs"}]
+    services = {a.value.string_value for r in to_proto(theirs.batch).resource_metrics for a in r.resource.attributes}
+    assert {"job", "other", "host:1"} <= services
+
+
+def test_relabelling() -> None:
+    """Every action does what Prometheus does with it."""
+    rules: list[Rule] = [
+        ("drop", ["__name__"], ";", "b.*", "", "$1"),
+        ("keep", ["__name__"], ";", "a|b", "", "$1"),
+        ("replace", ["x", "y"], "-", "(.)-(.*)", "z", "$2/${1}"),
+        ("labelmap", [], ";", "old_(.*)", "", "new_$1"),
+        ("labeldrop", [], ";", "old_.*|y", "", "$1"),
+    ]
+    scraped = scrape('a{x="1",y="2",old_k="v"} 1\nb 1\nc 1\n', target=make_target(*rules))
+    assert attributes_of(scraped.batch, "a") == [{"x": "1", "z": "2/1", "new_k": "v"}]
+    assert list(metrics(scraped.batch)) == ["a"]
+    keep = RelabelPlan([("labelkeep", [], ";", "a.*", "", "$1")])
+    assert keep.apply([("ab", "1"), ("b", "2")]) == [("ab", "1")]
+    with pytest.raises(ValueError, match="regular expression"):
+        RelabelPlan([("drop", ["a"], ";", "(", "", "")])
+
+
+def test_gzip_is_not_a_page() -> None:
+    """Bytes that are no text are refused, each line of them."""
+    scraped = make_target().scrape(gzip.compress(b"a 1\n" * 100, mtime=0), False, NOW, 0.0)
+    assert scraped.problem
