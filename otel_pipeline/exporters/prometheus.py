@@ -14,7 +14,7 @@ import contextlib
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +29,7 @@ from otel_pipeline.pdata import Batch, Signal
 from otel_pipeline.prometheus import Ingested, SeriesStore
 from otel_pipeline.prometheus.negotiation import Format, accepts_gzip, choose_format
 from otel_pipeline.prometheus.scrapers import Scrapers
-from otel_pipeline.semconv import Registry, load
+from otel_pipeline.semconv import load
 
 __all__ = ["Prometheus", "PrometheusConfig"]
 
@@ -246,14 +246,8 @@ class Prometheus(Exporter):
             await asyncio.to_thread(self.store.expire, self._now_ns())
 
 
-@cache
-def _shipped() -> Registry:
-    """Read once for the process; they do not change."""
-    return load()
-
-
 def _make_store(config: PrometheusConfig, epoch_ns: int) -> SeriesStore:
-    registry = load(config.directories) if config.directories else _shipped()
+    registry = load(config.directories)
     never = [key for key, attribute in registry.attributes.items() if attribute.identifies or attribute.content]
     conversion = config.resource_to_telemetry_conversion
     return SeriesStore(

@@ -7,6 +7,7 @@ Every problem of all files is told in one SemconvError.
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -23,6 +24,12 @@ from otel_pipeline.semconv.resolve import resolve
 from otel_pipeline.semconv.source import Definition, Place, Source, read
 
 __all__ = ["Definitions", "load", "load_with_definitions", "read_definitions", "shipped_directory"]
+
+
+_MANIFESTS = ("manifest.yaml", "registry_manifest.yaml")
+
+FileState = tuple[Path, int, int, int]
+"""Path, inode, size and time of the last change."""
 
 
 def shipped_directory() -> Path:
@@ -60,8 +67,31 @@ class Definitions:
 
 
 def load(directories: Sequence[Path] = (), *, shipped: Path | None = None) -> Registry:
-    """The registry of the shipped files with `directories` over them. Raises SemconvError with all problems."""
-    return load_with_definitions(directories, shipped=shipped)[0]
+    """The registry of the shipped files with `directories` over them. Raises SemconvError with all problems.
+
+    Every component that asks for the same files gets the same registry; it is made anew when one of them has changed.
+    """
+    folders = (shipped or shipped_directory(), *directories)
+    return _load(folders, tuple(_state(path) for folder in folders for path in _files(folder)))
+
+
+@lru_cache(maxsize=4)
+def _load(folders: tuple[Path, ...], _files_as_they_are: tuple[FileState, ...]) -> Registry:
+    return load_with_definitions(folders[1:], shipped=folders[0])[0]
+
+
+def _state(path: Path) -> FileState:
+    """What differs once a file is written again; a file that is gone by now has none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path, 0, 0, 0
+    return path, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _files(directory: Path) -> list[Path]:
+    """The files of a directory and its folders, in the order in which they are read."""
+    return sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml") and p.name not in _MANIFESTS)
 
 
 def load_with_definitions(
@@ -83,15 +113,12 @@ def read_definitions(directories: Sequence[Path] = (), *, shipped: Path | None =
     return definitions
 
 
-_MANIFESTS = ("manifest.yaml", "registry_manifest.yaml")
-
-
 def _load_directory(directory: Path, layer: int, definitions: Definitions) -> None:
     if not directory.is_dir():
         definitions.problems.append(Problem("", "is no directory", file=str(directory)))
         return
     found: list[tuple[str, str, Definition]] = []
-    for path in sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml") and p.name not in _MANIFESTS):
+    for path in _files(directory):
         source = read(path)
         definitions.problems.extend(source.problems)
         if source.value is None:
