@@ -7,7 +7,7 @@ from typing import Any
 
 from otel_pipeline.connectors.stage_metrics import StageMetricsConfig
 from otel_pipeline.connectors.stage_metrics import plan as stage_metrics_plan
-from otel_pipeline.helpers.printable import printable
+from otel_pipeline.helpers.printable import printable, quoted
 from otel_pipeline.pdata import Batch, SpanAggregator, to_proto
 from otel_pipeline.pdata.otlp_files import read_batches
 from otel_pipeline.semconv import Registry, Rule, compile_plan, load
@@ -123,7 +123,7 @@ def text_report(found: dict[str, Any]) -> Iterator[str]:
     yield "metrics" if found["metrics"] else "no metrics"
     yield from (f"  {_sample(one)}" for one in found["metrics"])
     for model, requests in found["missing_prices"].items():
-        yield f"  no price for {requests} request{'s' if requests > 1 else ''} of {_quoted(model)}"
+        yield f"  no price for {requests} request{'s' if requests > 1 else ''} of {quoted(model)}"
 
 
 def _values(node: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _items(alike: dict[tuple[str, ...], int]) -> Iterator[str]:
 
 def _node(node: dict[str, Any], around: dict[str, Any]) -> Iterator[str]:
     indent = _INDENTS[node["kind"]]
-    yield f"{indent}{_WORDS.get(node['kind'], node['kind'])} {_quoted(node['name'])}"
+    yield f"{indent}{_WORDS.get(node['kind'], node['kind'])} {quoted(node['name'])}"
     same = [value for value in node["values"] if around.get(value["attribute"]) == value["value"]]
     for value in node["values"]:
         if value not in same:
@@ -163,20 +163,16 @@ def _origin(value: dict[str, Any]) -> str:
         case {"rule": rule, "source": source}:
             return f"rule {rule} ({source})"
         case {"span_name": name}:
-            return f"span {_quoted(name)} above it"
+            return f"span {quoted(name)} above it"
     return "unknown"
 
 
 def _sample(series: dict[str, Any]) -> str:
-    labels = ", ".join(f"{name}={_quoted(text)}" for name, text in series["labels"].items())
+    labels = ", ".join(f"{name}={quoted(text)}" for name, text in series["labels"].items())
     numbers = f"{series['value']:g}" if "value" in series else f"{series['count']} in all {series['sum']:g}"
     unit = "" if series["unit"] in ("", "1") or series["unit"].startswith("{") else f" {series['unit']}"
     return f"{series['prometheus_name']}{{{labels}}} {numbers}{unit}"
 
 
 def _shown(value: str | bool) -> str:
-    return _quoted(value) if isinstance(value, str) else str(value).lower()
-
-
-def _quoted(text: str) -> str:
-    return f"'{printable(text)}'"
+    return quoted(value) if isinstance(value, str) else str(value).lower()

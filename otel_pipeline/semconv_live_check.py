@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from otel_pipeline.helpers.printable import printable
+from otel_pipeline.helpers.printable import printable, quoted
 from otel_pipeline.pdata.otlp_files import read_batches
 from otel_pipeline.semconv.live_check import LEVELS, compile_live_check
 from otel_pipeline.semconv.load import load
@@ -65,14 +65,10 @@ def _signal(finding: dict[str, Any]) -> str:
     """The signal by type and name; a resource by its service."""
     example = finding["example"]
     if finding["signal_type"] == "resource":
-        return f"resource of {_quoted(example['service_name'])}"
+        return f"resource of {quoted(example['service_name'])}"
     if finding["signal_type"] is None:
-        return f"scope {_quoted(example['scope_name'])}"
-    return f"{finding['signal_type']} {_quoted(finding['signal_name'])}"
-
-
-def _quoted(name: str) -> str:
-    return f"'{printable(name)}'"
+        return f"scope {quoted(example['scope_name'])}"
+    return f"{finding['signal_type']} {quoted(finding['signal_name'])}"
 
 
 def _summary(report: dict[str, Any]) -> str:

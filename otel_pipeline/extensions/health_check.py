@@ -17,7 +17,7 @@ from typing import Any, Self
 from pydantic import field_validator, model_validator
 
 from otel_pipeline.component import Extension, Settings
-from otel_pipeline.helpers.endpoint import Endpoint, exposure_problem, parse_endpoint
+from otel_pipeline.helpers.endpoint import Endpoint, check_exposure, parse_endpoint
 from otel_pipeline.helpers.http_origin import OriginPolicy
 from otel_pipeline.helpers.http_server import HttpServer
 from otel_pipeline.options import Options
@@ -46,9 +46,7 @@ class HealthCheckOptions(Options):
 
     @model_validator(mode="after")
     def _check_endpoint(self) -> Self:
-        problem = exposure_problem(parse_endpoint(self.endpoint), authenticates=False, insecure_ok=self.insecure_ok)
-        if problem:
-            raise ValueError(problem)
+        check_exposure(parse_endpoint(self.endpoint), authenticates=False, insecure_ok=self.insecure_ok)
         return self
 
 

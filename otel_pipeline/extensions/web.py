@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from otel_pipeline import __version__
 from otel_pipeline.component import Extension, Served, Settings
-from otel_pipeline.helpers.endpoint import Endpoint, exposure_problem, parse_endpoint
+from otel_pipeline.helpers.endpoint import Endpoint, check_exposure, parse_endpoint
 from otel_pipeline.helpers.http_origin import OriginPolicy
 from otel_pipeline.helpers.http_server import HttpServer
 from otel_pipeline.options import Options
@@ -50,9 +50,7 @@ class WebOptions(Options):
 
     @model_validator(mode="after")
     def _check_endpoint(self) -> Self:
-        problem = exposure_problem(parse_endpoint(self.endpoint), authenticates=False, insecure_ok=self.insecure_ok)
-        if problem:
-            raise ValueError(problem)
+        check_exposure(parse_endpoint(self.endpoint), authenticates=False, insecure_ok=self.insecure_ok)
         return self
 
 

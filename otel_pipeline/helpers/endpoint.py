@@ -7,7 +7,7 @@ import socket
 import stat
 from dataclasses import dataclass
 
-__all__ = ["BindError", "Endpoint", "exposure_problem", "parse_endpoint"]
+__all__ = ["BindError", "Endpoint", "check_exposure", "exposure_problem", "parse_endpoint"]
 
 
 class BindError(OSError):
@@ -73,6 +73,13 @@ def exposure_problem(endpoint: Endpoint, *, authenticates: bool, insecure_ok: bo
         f"{endpoint} can be reached from other machines and nothing checks who sends: "
         "listen on 127.0.0.1, set tls.client_ca_file, or accept the risk with insecure_ok: true"
     )
+
+
+def check_exposure(endpoint: Endpoint, *, authenticates: bool, insecure_ok: bool) -> None:
+    """For validators of options: raises ValueError where there is an `exposure_problem`."""
+    problem = exposure_problem(endpoint, authenticates=authenticates, insecure_ok=insecure_ok)
+    if problem:
+        raise ValueError(problem)
 
 
 def _bind_tcp(endpoint: Endpoint) -> list[socket.socket]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from otel_pipeline.helpers.endpoint import Endpoint, exposure_problem, parse_endpoint
+from otel_pipeline.helpers.endpoint import Endpoint, check_exposure, parse_endpoint
 from otel_pipeline.helpers.http_server import HttpLimits
 from otel_pipeline.helpers.tls import ServerTls
 from otel_pipeline.options import Duration, Options
@@ -85,9 +85,7 @@ class Listener(Options):
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:
         authenticates = self.tls is not None and self.tls.client_ca_file is not None
-        problem = exposure_problem(self.address, authenticates=authenticates, insecure_ok=self.insecure_ok)
-        if problem:
-            raise ValueError(problem)
+        check_exposure(self.address, authenticates=authenticates, insecure_ok=self.insecure_ok)
         return self
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-__all__ = ["Scrubber", "printable"]
+__all__ = ["Scrubber", "printable", "quoted"]
 
 _MIN_SECRET_CHARS = 4
 _UNPRINTABLE = re.compile(
@@ -23,6 +23,11 @@ def printable(text: str, max_chars: int = 256) -> str:
     """`text` on one line: at most `max_chars` of its characters, those that could forge or hide output as `\\x1b`."""
     cut = text if len(text) <= max_chars else text[:max_chars] + "…"
     return _UNPRINTABLE.sub(_escape, cut)
+
+
+def quoted(text: str) -> str:
+    """`printable`, in quotes."""
+    return f"'{printable(text)}'"
 
 
 class Scrubber:

@@ -142,34 +142,16 @@ impl Extractor {
         if context.new_resource {
             lists.resource.0.clear();
             levels.resource.fill(ABSENT);
-            for (key, value) in attributes(context.resource, RESOURCE_ATTRIBUTES) {
-                let (seen, slots) = (&mut lists.resource, &mut levels.resource);
-                set(
-                    &self.keys,
-                    &mut levels.recent,
-                    slots,
-                    seen,
-                    interner,
-                    key,
-                    value,
-                );
-            }
+            let own = attributes(context.resource, RESOURCE_ATTRIBUTES);
+            let (seen, slots) = (&mut lists.resource, &mut levels.resource);
+            set_all(&self.keys, &mut levels.recent, slots, seen, interner, own);
         }
         if context.new_scope {
             lists.scope.0.clear();
             levels.scope.copy_from_slice(&levels.resource);
-            for (key, value) in attributes(context.scope, scope::ATTRIBUTES) {
-                let (seen, slots) = (&mut lists.scope, &mut levels.scope);
-                set(
-                    &self.keys,
-                    &mut levels.recent,
-                    slots,
-                    seen,
-                    interner,
-                    key,
-                    value,
-                );
-            }
+            let own = attributes(context.scope, scope::ATTRIBUTES);
+            let (seen, slots) = (&mut lists.scope, &mut levels.scope);
+            set_all(&self.keys, &mut levels.recent, slots, seen, interner, own);
         }
         lists.item.0.clear();
         levels.item.copy_from_slice(&levels.scope);
@@ -262,6 +244,21 @@ fn status_code(status: &[u8]) -> usize {
         .filter(|field| field.number == span::STATUS_CODE)
         .last()
         .map_or(0, |field| field.value.number() as usize)
+}
+
+/// Puts the values of all attributes of a list where the plan wants them.
+#[inline]
+fn set_all<'a>(
+    keys: &Keys,
+    last: &mut [Symbol],
+    slots: &mut [Symbol],
+    seen: &mut Seen<'a>,
+    interner: &mut Interner,
+    list: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) {
+    for (key, value) in list {
+        set(keys, last, slots, seen, interner, key, value);
+    }
 }
 
 /// Puts the value of an attribute where the plan wants it: into its slot, if it is not empty, or among those seen.
