@@ -9,11 +9,9 @@ exporters:
 import asyncio
 import base64
 import gzip
-import logging
 import sys
 import zlib
 from collections.abc import Callable
-from http.cookiejar import DefaultCookiePolicy
 from typing import Literal, Self
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -24,6 +22,7 @@ from otel_pipeline import __version__, pdata
 from otel_pipeline.component import Exporter, Settings
 from otel_pipeline.errors import ConsumeError, PermanentError, RetryableError, TooLargeError
 from otel_pipeline.helpers.headers import HttpHeaders
+from otel_pipeline.helpers.http_client import bare_client
 from otel_pipeline.helpers.otlp_response import (
     MAX_RESPONSE_BYTES,
     read_rejection,
@@ -140,18 +139,12 @@ class OtlpHttp(Exporter):
     async def start(self) -> None:
         """Prepares the client; raises ConfigError for certificates that cannot be used. Connects later."""
         config = self.config
-        for library in ("httpx", "httpcore"):  # at lower levels they write whole URLs, with their secrets
-            logging.getLogger(library).setLevel(logging.WARNING)
         encrypted = any(url.startswith("https:") for url in self._urls.values())
-        self._client = httpx.AsyncClient(
+        self._client = bare_client(
             verify=config.tls.ssl_context(f"exporters::{self.settings.id}::tls") if encrypted else False,
-            trust_env=False,
-            follow_redirects=False,
             timeout=config.timeout,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=config.sending_queue.num_consumers),
         )
-
-        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     async def consume(self, batch: Batch) -> None:
         """Queues the batch, or delivers it where the queue is off or asked to wait."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-import logging
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 
 import httpx
@@ -11,6 +9,7 @@ import httpx
 from otel_pipeline import __version__
 from otel_pipeline.errors import DecodeError, OtelPipelineError, TooLargeError
 from otel_pipeline.helpers.decompress import DECOMPRESSORS
+from otel_pipeline.helpers.http_client import bare_client
 from otel_pipeline.helpers.scrape_options import ScrapeConfig
 
 __all__ = ["PageClient", "ScrapeError"]
@@ -30,18 +29,13 @@ class PageClient:
 
     def __init__(self, config: ScrapeConfig, path: str) -> None:
         """Raises ConfigError for certificates that cannot be used; `path` is where the options stand."""
-        for library in ("httpx", "httpcore"):  # at lower levels they write whole URLs
-            logging.getLogger(library).setLevel(logging.WARNING)
         self._config = config
         tls = config.tls_config
         encrypted = any(target.url.startswith("https:") for target in config.targets())
-        self._client = httpx.AsyncClient(
+        self._client = bare_client(
             verify=tls.client().ssl_context(f"{path}::tls_config") if encrypted else False,
-            trust_env=False,
-            follow_redirects=False,
             timeout=config.scrape_timeout,
         )
-        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self._extensions = {"sni_hostname": tls.server_name} if tls.server_name else {}
 
     async def close(self) -> None:
