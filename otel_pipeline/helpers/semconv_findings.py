@@ -1,6 +1,7 @@
 """What the processor `semconv` tells of the telemetry it sees: findings of live-check, and what senders leave out."""
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -93,8 +94,10 @@ def _finding_schema() -> dict[str, Any]:
 class Unresolved:
     """What senders leave out that the gateway expects, and what they would have to set."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, refresh: Callable[[], None]) -> None:
+        """`refresh` adds what has been counted and not been told yet; it is called before each reading."""
         self._registry = registry
+        self._refresh = refresh
         self._items: dict[tuple[str, str], int] = {}
 
     def add(self, sender: str, attribute: str, items: int) -> None:
@@ -104,6 +107,7 @@ class Unresolved:
 
     def read(self) -> list[dict[str, Any]]:
         """One entry for each sender and attribute, the most frequent first, with the line that mends it."""
+        self._refresh()
         ordered = sorted(self._items.items(), key=lambda one: (-one[1], one[0]))  # copies at once, as threads need it
         return [
             {

@@ -8,6 +8,7 @@ processors:
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Annotated
 
 from pydantic import Field
@@ -60,7 +61,8 @@ class Semconv(Processor):
             labels=labels,
         )
 
-        self.missing = Unresolved(self.registry)
+        self.missing = Unresolved(self.registry, self._take)
+        self._taking = Lock()
         live = config.live_check
         self.findings = LiveFindings(self.registry, live, settings) if live.enabled else None
 
@@ -72,12 +74,17 @@ class Semconv(Processor):
 
     def flush(self, now_unix_ns: int) -> Batch | None:
         """Shows what the plan has counted since the last call."""
-        if (findings := self.plan.take_findings()) is not None:
+        self._take()
+        return None
+
+    def _take(self) -> None:
+        with self._taking:  # the document is read in a thread, and shows what has been counted up to that moment
+            if (findings := self.plan.take_findings()) is None:
+                return
             self._count(self.unresolved, findings.unresolved)
             for sender, attribute, items in findings.unresolved:
                 self.missing.add(sender or "unknown_service", attribute, items)
             self._count(self.unexpected, findings.unexpected)
-        return None
 
     def _count(self, counter: Counter, found: list[tuple[str, str, int]]) -> None:
         for sender, attribute, count in found:
