@@ -435,6 +435,22 @@ class SdlcDocumentApprovalStatus(StrEnum):
     OTHER = "other"
 
 
+class SdlcEntityKind(StrEnum):
+    """Values of sdlc.entity.kind."""
+
+    REQUIREMENT = "requirement"
+    DOCUMENT = "document"
+    SESSION = "session"
+    BRANCH = "branch"
+    CHANGE = "change"
+    COMMIT = "commit"
+    PIPELINE_RUN = "pipeline_run"
+    TEST_RUN = "test_run"
+    ARTIFACT = "artifact"
+    IMAGE = "image"
+    DEPLOYMENT = "deployment"
+
+
 class SdlcFindingSeverity(StrEnum):
     """Values of sdlc.finding.severity."""
 
@@ -740,6 +756,16 @@ class SdlcToolName(StrEnum):
     RUN_TESTS = "run_tests"
     MCP = "mcp"
     OTHER = "other"
+
+
+class SdlcWaitReason(StrEnum):
+    """Values of sdlc.wait.reason."""
+
+    APPROVAL = "approval"
+    ANSWER = "answer"
+    REVIEW = "review"
+    QUEUE = "queue"
+    REWORK = "rework"
 
 
 class TestCaseResultStatus(StrEnum):

@@ -261,7 +261,7 @@ class JourneyStore(Protocol):
 
     def put_summaries(self, rows: Sequence[RequirementSummary], gone: Sequence[Key] = (), mark: int = 0) -> None:
         """Keeps the rows in place of older ones of the same project and id, drops those of the requirements in `gone`,
-        and remembers `mark` (0: the one that is there stays), all in one transaction. Only the writer thread calls it."""
+        and remembers `mark` (0: the one that is there stays): one transaction. Only the writer thread calls it."""
         ...
 
     def changed(self, limit: int) -> Changed:

@@ -9,7 +9,7 @@ from otel_pipeline.semconv.signals import Deprecated
 __all__ = [
     "Attribute",
     "ContentKind",
-    "EntityKind",
+    "EntityFacts",
     "Identity",
     "Member",
     "Milestone",
@@ -17,23 +17,11 @@ __all__ = [
     "Price",
     "ProjectFacts",
     "StageFacts",
+    "WaitFacts",
     "fold",
     "is_glob",
 ]
 
-EntityKind = Literal[
-    "requirement",
-    "document",
-    "session",
-    "change",
-    "branch",
-    "commit",
-    "pipeline_run",
-    "artifact",
-    "image",
-    "deployment",
-    "test_run",
-]
 ContentKind = Literal["prompt", "completion", "system_prompt", "tool_arguments", "tool_result", "command", "source"]
 
 
@@ -88,6 +76,32 @@ class ProjectFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityFacts:
+    """Of a member of `sdlc.entity.kind`."""
+
+    reuse: bool
+    """Lives on and serves several requirements in turn."""
+    never: tuple[str, ...]
+    """Values that name nothing, or what everybody works on: globs, in whatever case."""
+    lower_case: bool
+    """Capitals mean nothing in its values."""
+
+
+Values = Mapping[str, tuple[str, ...]]
+"""Of attributes, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFacts:
+    """Of a member of `sdlc.wait.reason`."""
+
+    during: Values
+    """Work that has one of these is waiting itself."""
+    after: Values
+    """What follows work that has one of these is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """One value of an enum."""
 
@@ -100,6 +114,8 @@ class Member:
     model: ModelFacts | None = None
     stage: StageFacts | None = None
     project: ProjectFacts | None = None
+    entity: EntityFacts | None = None
+    wait: WaitFacts | None = None
     number: int | None = None
     """The value, where it is sent as a number."""
 
@@ -108,9 +124,14 @@ class Member:
 class Identity:
     """The attribute's value names a thing."""
 
-    kind: EntityKind
+    kind: str
+    """A member of `sdlc.entity.kind`."""
     within: str | None
     """The attribute that says where the name is unique."""
+    or_within: str | None = None
+    """Where that is not told: the attribute within which the thing is looked for."""
+    optional: bool = False
+    """Names a thing even where neither is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from otel_pipeline.options import Duration, Options
-from otel_pipeline.semconv.attributes import ContentKind, EntityKind, Milestone
+from otel_pipeline.semconv.attributes import ContentKind, Milestone
 from otel_pipeline.semconv.conditions import (
     Condition,
     Scalar,
@@ -128,6 +128,26 @@ class ProjectNotes(Notes):
     a group, the group."""
 
 
+class EntityNotes(Notes):
+    """On a member of `sdlc.entity.kind`."""
+
+    reuse: bool = False
+    """It lives on and serves several requirements in turn, so that the time tells whose it was."""
+    never: tuple[Key, ...] = ()
+    """Values that name nothing, or what everybody works on: globs for the whole value, in whatever case."""
+    lower_case: bool = False
+    """Capitals mean nothing: digests."""
+
+
+class WaitNotes(Notes):
+    """On a member of `sdlc.wait.reason`."""
+
+    during: dict[Key, Keys] = Field(default={})
+    """Values of attributes: work that has one of them is waiting itself."""
+    after: dict[Key, Keys] = Field(default={})
+    """What follows work that has one of them is waiting."""
+
+
 class MemberNotes(Notes):
     """On a member of an enum."""
 
@@ -141,14 +161,21 @@ class MemberNotes(Notes):
     model: ModelNotes | None = None
     stage: StageNotes | None = None
     project: ProjectNotes | None = None
+    entity: EntityNotes | None = None
+    wait: WaitNotes | None = None
 
 
 class IdentifiesNotes(Notes):
     """What the attribute's value names."""
 
-    kind: EntityKind
+    kind: Key
+    """A member of `sdlc.entity.kind`."""
     within: Key | None = None
-    """The attribute that says where the name is unique: a branch's repository."""
+    """The attribute that says where the name is unique: a branch's repository. Without it the value names nothing."""
+    or_within: Key | None = None
+    """Where `within` is not told: the attribute within which there may be only one of that name."""
+    optional: bool = False
+    """The value names a thing even where neither is told."""
 
 
 class AttributeNotes(Notes):

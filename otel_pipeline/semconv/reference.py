@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from otel_pipeline.options import format_duration
-from otel_pipeline.semconv.attributes import Attribute, Price
+from otel_pipeline.semconv.attributes import Attribute, Identity, Price
 from otel_pipeline.semconv.metrics import Derivation, Metric
 from otel_pipeline.semconv.registry import Registry
 from otel_pipeline.semconv.source import Definition
@@ -33,7 +33,7 @@ def reference(registry: Registry, sections: Sections) -> str:
         _attributes(registry.canonical.values()),
         "### Labels\n\nWhat metrics read besides.",
         _attributes(one for one in registry.attributes.values() if one.label and not one.canonical),
-        "### What identifies things\n\nWhat journeys follow.",
+        "### What identifies things\n\nWhat journeys follow, in causal order.",
         _identities(registry),
         "### Content\n\nWhat people and models wrote, and what tools were given and gave.",
         _content(registry),
@@ -84,11 +84,16 @@ def _values(attribute: Attribute) -> str:
 
 def _identities(registry: Registry) -> str:
     rows = (
-        (one.identifies.kind, f"`{one.key}`", f"`{one.identifies.within}`" if one.identifies.within else "")
+        (kind.value, f"`{one.key}`", _within(one.identifies), _code(kind.entity.never) if kind.entity else "")
+        for kind in registry.members("sdlc.entity.kind")
         for one in registry.attributes.values()
-        if one.identifies
+        if one.identifies and one.identifies.kind == kind.value
     )
-    return _table(("thing", "attribute", "unique within"), sorted(rows))
+    return _table(("thing", "attribute", "unique within", "values that never link"), rows)
+
+
+def _within(identity: Identity) -> str:
+    return " or ".join(f"`{key}`" for key in (identity.within, identity.or_within) if key)
 
 
 def _content(registry: Registry) -> str:

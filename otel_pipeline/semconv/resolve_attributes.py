@@ -7,12 +7,14 @@ from typing import Any
 from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv.attributes import (
     Attribute,
+    EntityFacts,
     Identity,
     Member,
     ModelFacts,
     Price,
     ProjectFacts,
     StageFacts,
+    WaitFacts,
     fold,
 )
 from otel_pipeline.semconv.notes import AttributeNotes, MemberNotes, TokenPrices
@@ -22,6 +24,7 @@ from otel_pipeline.semconv.source import Definition
 
 __all__ = ["MAX_CANONICAL", "resolve_attributes"]
 
+ENTITY_KIND = "sdlc.entity.kind"
 MAX_CANONICAL = 64
 """The native pass keeps sets of canonical attributes in 64 bits."""
 
@@ -32,6 +35,7 @@ def resolve_attributes(references: References) -> dict[str, Attribute]:
     attributes = {key: _attribute(entry, references) for key, entry in section.items()}
     _check_labels(attributes, references)
     _check_aliases(attributes, references)
+    _check_identities(attributes, references)
     canonical = [key for key, attribute in attributes.items() if attribute.canonical]
     if len(canonical) > MAX_CANONICAL:
         references.problem(section[canonical[MAX_CANONICAL]], f"more than {MAX_CANONICAL} canonical attributes")
@@ -63,7 +67,7 @@ def _attribute(entry: Definition, references: References) -> Attribute:
         expected=notes.expected,
         other=notes.other,
         low_cardinality=notes.low_cardinality,
-        identifies=Identity(notes.identifies.kind, notes.identifies.within) if notes.identifies else None,
+        identifies=Identity(**dict(notes.identifies)) if notes.identifies else None,
         content=notes.content,
         stability=value.stability,
         examples=_texts(value.examples),
@@ -105,6 +109,8 @@ def _member(member: files.EnumMember) -> Member:
         if notes.stage
         else None,
         project=ProjectFacts(**dict(notes.project)) if notes.project else None,
+        entity=EntityFacts(**dict(notes.entity)) if notes.entity else None,
+        wait=WaitFacts(**dict(notes.wait)) if notes.wait else None,
         number=member.value if type(member.value) is int else None,
     )
 
@@ -175,3 +181,16 @@ def _check_aliases(attributes: Mapping[str, Attribute], references: References) 
             if (owner := owners.setdefault(alias, key)) != key:
                 message = f"the alias {alias!r} is already read for {owner!r}"
                 references.problem(references.section("attributes")[key], message, "", *NOTES, "aliases")
+
+
+def _check_identities(attributes: Mapping[str, Attribute], references: References) -> None:
+    """What is named is of a kind that journeys know, within an attribute that there is."""
+    kinds = [member.value for member in attributes[ENTITY_KIND].members] if ENTITY_KIND in attributes else []
+    for key, attribute in attributes.items():
+        if attribute.identifies is None:
+            continue
+        entry, place = references.section("attributes")[key], (*NOTES, "identifies")
+        references.known(entry, attribute.identifies.kind, kinds, f"member of {ENTITY_KIND}", *place, "kind")
+        for field in ("within", "or_within"):
+            if within := getattr(attribute.identifies, field):
+                references.known(entry, within, attributes, "attribute", *place, field)

@@ -101,7 +101,7 @@ ATTRIBUTE = """  - key: {key}
         ([("a", "string", "{canonical: true, aliases: [stage]}")], "the alias 'stage' is already read for"),
         ([("a", "string", "{inherit: true}")], "add canonical: true"),
         ([("a", "int", "{canonical: true}")], "a canonical attribute cannot be int"),
-        ([("a", "string", "{identifies: {kind: person}}")], "Input should be 'requirement'"),
+        ([("a", "string", "{identifies: {kind: person}}")], "no member of sdlc.entity.kind is named 'person'"),
         ([("a", "string", "{extend: true}")], "extends 'a', which is not defined"),
         (
             [("a", "{members: [{id: x}, {id: y, annotations: {otel_pipeline: {aliases: [X]}}}]}", "{label: a}")],

@@ -90,7 +90,8 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         ["stage_runs"],
     )
     document = next(one for one in told["attributes"] if one["key"] == "doc.id")
-    assert document["identifies"] == {"kind": "document", "within": "vcs.repository.url.full"}
+    within = {"within": "vcs.repository.url.full", "or_within": None, "optional": False}
+    assert document["identifies"] == {"kind": "document", **within}
     assert document["content"] == "prompt"
     assert [one["order"] for one in told["stages"]] == list(range(1, len(registry.stages) + 1))
     assert next(one for one in told["stages"] if one["name"] == "coding")["expected_duration_seconds"] == 7200
