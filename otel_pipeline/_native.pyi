@@ -388,8 +388,43 @@ class SeriesStore:
         """Gives a slot to a scraper that is not known yet; its former owner is forgotten."""
     def expire(self, now_ns: int) -> int:
         """Removes what was not ingested for the expiration time; gives the number of series that went."""
+    def collect(
+        self, now_ns: int, *, repeat_ns: int, zero_ns: int, max_samples: int, targets: bool = True
+    ) -> list[Batch]:
+        """What changed since the last call, and what was last given `repeat_ns` ago, as metrics: cumulative, under the
+        names and labels of the page, without resource and scope. Expires first.
+
+        A point has the time of its value: never before one that was given, not more than five minutes ago, and now
+        where nothing changed. A new counter or histogram is given twice where zero first allows: as 0 at its start, at
+        most `zero_ns` before, then as it is. What expired, or has no value now, is given once with the flag
+        no-recorded-value. Exemplars are given once. A batch ends before `max_samples` lines of text; with `targets` the
+        first begins with `target_info`. For one who collects, of a store that is not rendered.
+        """
     def stats(self) -> dict[str, int]:
         """`families`, `series`, `lines`, `streams` (of them `overflow_streams`) and `targets` held now."""
+
+class WriteRequest:
+    """The body of a remote-write request, in Snappy, and what it holds."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def histograms(self) -> int:
+        """Native ones; each series of a classic histogram counts as a sample."""
+    @property
+    def exemplars(self) -> int: ...
+
+def write_request(
+    batch: Batch, version: int, *, native_histograms: bool, metadata: bool, max_bytes: int
+) -> WriteRequest | None:
+    """A batch of `SeriesStore.collect` for remote write, `version` 1 (`prometheus.WriteRequest`) or 2
+    (`io.prometheus.write.v2.Request`); None where the message, before compression, would be over `max_bytes`.
+
+    Without `native_histograms` exponential histograms become classic buckets. `metadata` tells type, help and unit.
+    ValueError for another signal or version.
+    """
 
 # --- senders.rs
 

@@ -1,5 +1,13 @@
 """The Prometheus bridge: series store, names, exposition and the reading of pages, free of components."""
 
-from otel_pipeline._native import Ingested, RelabelPlan, Scraped, ScrapeTarget, SeriesStore
+from otel_pipeline._native import (
+    Ingested,
+    RelabelPlan,
+    Scraped,
+    ScrapeTarget,
+    SeriesStore,
+    WriteRequest,
+    write_request,
+)
 
-__all__ = ["Ingested", "RelabelPlan", "ScrapeTarget", "Scraped", "SeriesStore"]
+__all__ = ["Ingested", "RelabelPlan", "ScrapeTarget", "Scraped", "SeriesStore", "WriteRequest", "write_request"]

@@ -20,7 +20,7 @@ from otel_pipeline.prometheus import SeriesStore
 from otel_pipeline.testing import make_counter, make_gauge, make_histogram, make_metrics
 
 T = 1_767_225_600_000_000_000
-RESERVED = {"le", "quantile", "job"}
+RESERVED = {"le", "quantile", "job", "instance"}
 
 texts = st.text(max_size=20)
 keys = st.one_of(texts, st.text("ab.-_1", max_size=4), st.sampled_from(["le", "quantile", "job", "__name__", "a.b"]))

@@ -50,6 +50,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<prometheus::Ingested>()?;
     module.add_class::<prometheus::SeriesStore>()?;
     module.add_function(wrap_pyfunction!(prometheus::prometheus_name, module)?)?;
+    module.add_class::<prometheus::WriteRequest>()?;
+    module.add_function(wrap_pyfunction!(prometheus::write_request, module)?)?;
     module.add_class::<senders::SenderTable>()?;
     module.add_class::<senders::Sender>()?;
     module.add_function(wrap_pyfunction!(senders::first_service, module)?)?;

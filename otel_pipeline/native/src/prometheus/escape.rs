@@ -14,7 +14,7 @@ pub fn escaped_labels(labels: &str) -> Cow<'_, str> {
     }
     let mut escaped: BTreeMap<Cow<'_, str>, Cow<'_, str>> = BTreeMap::new();
     let mut rest = labels;
-    while let Some((name, value, after)) = next(rest) {
+    while let Some((name, value, after)) = next_label(rest) {
         escaped
             .entry(escaped_label(name))
             .and_modify(|held| *held = Cow::Owned(format!("{held};{value}")))
@@ -28,7 +28,7 @@ pub fn escaped_labels(labels: &str) -> Cow<'_, str> {
 }
 
 /// Name, value (as it is written) and what follows the first label of a text.
-fn next(labels: &str) -> Option<(&str, &str, &str)> {
+pub fn next_label(labels: &str) -> Option<(&str, &str, &str)> {
     let (name, rest) = match labels.strip_prefix('"') {
         Some(quoted) => quoted_end(quoted).map(|(name, rest)| (name, rest.strip_prefix('=')))?,
         None => labels
@@ -49,4 +49,24 @@ fn quoted_end(text: &str) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// A name or value as it was before `push_escaped`.
+pub fn unescaped(written: &str) -> Cow<'_, str> {
+    if !written.contains('\\') {
+        return Cow::Borrowed(written);
+    }
+    let mut plain = String::with_capacity(written.len());
+    let mut characters = written.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => match characters.next() {
+                Some('n') => plain.push('\n'),
+                Some(other) => plain.push(other),
+                None => {}
+            },
+            other => plain.push(other),
+        }
+    }
+    Cow::Owned(plain)
 }

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::points::Read;
 use super::room::{Room, lock};
-use super::series::{Exemplar, Kind, Point, Reason, Series, reason};
+use super::series::{Collected, Exemplar, Kind, Point, Reason, Series, reason};
 use super::stream::{Last, Mode, Notes, OVERFLOW, Stream, StreamId, add, note};
 use super::value::Value;
 use crate::aggregate::hash::HashMap;
@@ -53,7 +53,16 @@ pub struct State {
     pub series: IndexMap<Box<str>, Series>,
     pub overflow: Option<Series>,
     streams: HashMap<StreamId, Stream>,
+    /// What expired since it was last collected.
+    pub gone: Vec<Gone>,
     removed: bool,
+}
+
+/// A series that was collected, and then expired.
+pub struct Gone {
+    pub labels: Box<str>,
+    pub point: Point,
+    pub collected: Collected,
 }
 
 /// A data point on its way in.
@@ -301,29 +310,40 @@ impl Family {
     pub fn expire(&self, room: &Room, now_ns: u64) -> (usize, bool) {
         let mut state = self.lock();
         state.expire_streams(room, now_ns);
-        let before = state.series.len();
+        let State {
+            series,
+            overflow,
+            streams,
+            gone: left,
+            ..
+        } = &mut *state;
+        let before = series.len();
         let mut lines = 0;
         let mut places = Vec::with_capacity(before);
         let mut kept = 0u32;
-        state.series.retain(|_, series| {
+        series.retain(|labels, series| {
             let expired = room.is_expired(series.ingested_ns, now_ns);
+            if expired {
+                left.extend(Gone::of(labels, series));
+            }
             lines += usize::from(expired) * series.point.value.lines();
             places.push(kept);
             kept += u32::from(!expired);
             !expired
         });
-        let gone = before - state.series.len();
+        let gone = before - series.len();
         room.give_back(gone, lines);
         if gone > 0 {
-            for stream in state.streams.values_mut() {
+            for stream in streams.values_mut() {
                 if let Some(place) = places.get(stream.series as usize) {
                     stream.series = *place;
                 }
             }
         }
-        let overflowed = state.streams.values().any(|one| one.series == OVERFLOW);
+        let overflowed = streams.values().any(|one| one.series == OVERFLOW);
         if !overflowed {
-            state.overflow = None;
+            let ended = overflow.take();
+            left.extend(ended.and_then(|series| Gone::of(&room.overflow_labels, &series)));
         }
         (gone, state.is_empty())
     }
@@ -358,9 +378,21 @@ fn place<'s>(
     }
 }
 
+impl Gone {
+    /// None where nobody was told of the series, or where it is known to have no value.
+    fn of(labels: &str, series: &Series) -> Option<Self> {
+        let told = series.collected.time_ms != 0 && !series.collected.stale;
+        told.then(|| Self {
+            labels: labels.into(),
+            point: series.point.clone(),
+            collected: series.collected,
+        })
+    }
+}
+
 impl State {
     fn is_empty(&self) -> bool {
-        self.series.is_empty() && self.overflow.is_none()
+        self.series.is_empty() && self.overflow.is_none() && self.gone.is_empty()
     }
 
     /// The stream has no value at this time. What it counted stays; of a sum of last values its part goes.

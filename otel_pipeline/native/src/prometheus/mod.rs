@@ -1,6 +1,8 @@
 //! The Prometheus bridge: a store of series that OTLP metrics are ingested into and pages are rendered from.
 
 mod choice;
+mod collect;
+mod collect_points;
 mod escape;
 mod exemplars;
 pub mod exponential;
@@ -11,6 +13,7 @@ mod labels;
 mod names;
 pub mod number;
 mod points;
+pub mod remote_write;
 mod render;
 mod room;
 mod series;
@@ -29,7 +32,9 @@ use pyo3::types::PyBytes;
 use crate::batch::Batch;
 use crate::otlp::Signal;
 use choice::Choice;
+use collect::{Collect, collect};
 use names::{Names, Strategy};
+use remote_write::Version;
 use render::Format;
 use series::Kind;
 use store::{Options, SCRAPERS, Store};
@@ -177,6 +182,31 @@ impl SeriesStore {
         py.detach(|| self.store.expire(now_ns))
     }
 
+    #[pyo3(signature = (now_ns, *, repeat_ns, zero_ns, max_samples, targets=true))]
+    fn collect(
+        &self,
+        py: Python<'_>,
+        now_ns: u64,
+        repeat_ns: u64,
+        zero_ns: u64,
+        max_samples: usize,
+        targets: bool,
+    ) -> Vec<Batch> {
+        let what = Collect {
+            now_ns,
+            repeat_ns,
+            zero_ns,
+            max_samples,
+            targets,
+        };
+        let requests = py.detach(|| {
+            self.store.expire(now_ns);
+            collect(&self.store, &what)
+        });
+        let batch = |(data, items)| Batch::from_vec(Signal::Metrics, data, items);
+        requests.into_iter().map(batch).collect()
+    }
+
     fn stats(&self, py: Python<'_>) -> BTreeMap<&'static str, usize> {
         let stats = py.detach(|| self.store.stats());
         BTreeMap::from([
@@ -200,4 +230,53 @@ pub fn prometheus_name(name: &str, unit: &str, instrument: &str) -> String {
     };
     let family = Names::new("", Strategy::DEFAULT).metric(name, unit, kind);
     family.map_or_else(String::new, |family| family.name + suffix)
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen, get_all, module = "otel_pipeline._native")]
+pub struct WriteRequest {
+    pub body: Py<PyBytes>,
+    pub samples: u64,
+    pub histograms: u64,
+    pub exemplars: u64,
+}
+
+/// The body of a remote-write request; None where the message would be over `max_bytes`.
+#[pyfunction]
+#[pyo3(signature = (batch, version, *, native_histograms, metadata, max_bytes))]
+pub fn write_request(
+    py: Python<'_>,
+    batch: &Bound<'_, Batch>,
+    version: u8,
+    native_histograms: bool,
+    metadata: bool,
+    max_bytes: usize,
+) -> PyResult<Option<WriteRequest>> {
+    let batch = batch.get();
+    let options = remote_write::Options {
+        version: match version {
+            1 => Version::V1,
+            2 => Version::V2,
+            _ => return Err(PyValueError::new_err("version must be 1 or 2")),
+        },
+        native_histograms,
+        metadata,
+        max_bytes,
+    };
+    if batch.signal != Signal::Metrics {
+        return Err(PyValueError::new_err(
+            "write_request needs a batch of metrics",
+        ));
+    }
+    let data = batch.bytes(py);
+    let made = py.detach(|| {
+        let (message, tally) = remote_write::message(data, &options)?;
+        Some((remote_write::compressed(&message), tally))
+    });
+    Ok(made.map(|(body, tally)| WriteRequest {
+        body: PyBytes::new(py, &body).unbind(),
+        samples: tally.samples,
+        histograms: tally.histograms,
+        exemplars: tally.exemplars,
+    }))
 }

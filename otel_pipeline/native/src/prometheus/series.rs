@@ -120,6 +120,17 @@ pub struct Scraper {
     pub since: u64,
 }
 
+/// What was last collected of a series; see `collect`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Collected {
+    /// The time it was given; 0 where it never was collected.
+    pub time_ms: u64,
+    pub ingested_ns: u64,
+    pub stale: bool,
+    /// Of its latest exemplar.
+    pub exemplar_ns: u64,
+}
+
 /// A point and all that a page needs beside it.
 #[derive(Debug)]
 pub struct Series {
@@ -139,6 +150,7 @@ pub struct Series {
     fresh: bool,
     /// Bits of the scrapers that have seen this birth.
     shown: u64,
+    pub collected: Collected,
 }
 
 impl Series {
@@ -153,6 +165,7 @@ impl Series {
             born,
             fresh,
             shown: 0,
+            collected: Collected::default(),
         }
     }
 
