@@ -51,8 +51,13 @@ def print_table(results: dict[str, float]) -> None:
 | the same with protobuf messages in Python | {results["python_us_per_span"]:.1f} µs a span |
 | data points into series, 512 a request | {results["ingest_us_per_point"]:.2f} µs a point |
 | the same where sessions are added up | {results["ingest_us_per_summed_point"]:.2f} µs a point |
-| scrape of 100,000 series | {results["scrape_100k_seconds"]:.3f} s, {results["scrape_100k_mib"]:.0f} MiB |
+| scrape of 100,000 series | {_scrape(results, "scrape_100k")} |
+| the same in protobuf, with native histograms | {_scrape(results, "scrape_100k_protobuf")} |
 | resident memory, idle | {results["idle_rss_mib"]:.0f} MiB |""")
+
+
+def _scrape(results: dict[str, float], name: str) -> str:
+    return f"{results[f'{name}_seconds']:.3f} s, {results[f'{name}_mib']:.0f} MiB"
 
 
 if __name__ == "__main__":

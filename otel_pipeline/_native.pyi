@@ -380,7 +380,9 @@ class SeriesStore:
     def render(self, format: str, scraper: int | None, now_ns: int, own: bytes = b"", utf8: bool = False) -> bytes:
         """The page: `own` (the gateway's own families, without `# EOF`), then all series.
 
-        `format` is `text` (0.0.4) or `openmetrics` (1.0). `scraper` is a slot from 0 to 63 that sees 0 first; None
+        `format` is `text` (0.0.4), `openmetrics` (1.0) or `protobuf` (delimited MetricFamily; `own` is text then too).
+        Exponential histograms are native in protobuf, with classic buckets beside them, and classic elsewhere; in
+        protobuf the sum of a histogram that has none is NaN. `scraper` is a slot from 0 to 63 that sees 0 first; None
         sees the values and changes nothing. Names of `own` are taken: other families of these names are dropped.
         With `utf8` names of the strategies that do not escape stand as they are; else they are escaped.
         """

@@ -4,8 +4,8 @@ Source: Prometheus "Content negotiation" and "Escaping schemes". Names are escap
 asks for `allow-utf-8`.
 """
 
-import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,16 +16,19 @@ _PARAMETER = re.compile(rf'\s*;\s*({_TOKEN})\s*=\s*({_TOKEN}|"[^"\\]*")\s*')
 _RANGE = re.compile(rf"\s*({_TOKEN}(?:/{_TOKEN})?)\s*")
 _Q = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 _MAX_HEADER = 4096
+_TELLING = frozenset({"version", "proto", "encoding"})
+"""Parameters that tell formats of one media type apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """One format that can be answered."""
 
-    name: Literal["text", "openmetrics"]
+    name: Literal["text", "openmetrics", "protobuf"]
     """As `SeriesStore.render` takes it."""
     media_type: str
-    version: str
+    parameters: Mapping[str, str]
+    """By which a range may ask for it more closely: all that it names must be as here."""
     escaping: bool
     """Whether the content type names the escaping scheme."""
     utf8: bool = False
@@ -34,18 +37,27 @@ class Format:
     @property
     def content_type(self) -> str:
         """The Content-Type of the answer."""
-        scheme = "allow-utf-8" if self.utf8 else "underscores"
-        escaping = f"; escaping={scheme}" if self.escaping else ""
-        return f"{self.media_type}; version={self.version}; charset=utf-8{escaping}"
+        parts = [self.media_type, *(f"{name}={value}" for name, value in self.parameters.items())]
+        if self.name != "protobuf":
+            parts.append("charset=utf-8")
+        if self.escaping:
+            parts.append(f"escaping={'allow-utf-8' if self.utf8 else 'underscores'}")
+        return "; ".join(parts)
 
 
-TEXT = Format("text", "text/plain", "0.0.4", escaping=False)
+TEXT = Format("text", "text/plain", {"version": "0.0.4"}, escaping=False)
 """What a client gets that asks for nothing, or for nothing that can be understood."""
 
-_TEXT_1 = Format("text", "text/plain", "1.0.0", escaping=True)
-_OPENMETRICS = Format("openmetrics", "application/openmetrics-text", "1.0.0", escaping=True)
-_OPENMETRICS_0 = Format("openmetrics", "application/openmetrics-text", "0.0.1", escaping=False)
-_FORMATS = (TEXT, _TEXT_1, _OPENMETRICS, _OPENMETRICS_0)
+_TEXT_1 = Format("text", "text/plain", {"version": "1.0.0"}, escaping=True)
+_OPENMETRICS = Format("openmetrics", "application/openmetrics-text", {"version": "1.0.0"}, escaping=True)
+_OPENMETRICS_0 = Format("openmetrics", "application/openmetrics-text", {"version": "0.0.1"}, escaping=False)
+_PROTOBUF = Format(
+    "protobuf",
+    "application/vnd.google.protobuf",
+    {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"},
+    escaping=True,
+)
+_FORMATS = (TEXT, _TEXT_1, _OPENMETRICS, _OPENMETRICS_0, _PROTOBUF)
 """In the order in which a range that fits several of them means them."""
 
 
@@ -54,19 +66,22 @@ class _Range:
     """One element of an Accept header."""
 
     value: str
-    version: str
     q: float
-    escaping: str = ""
+    parameters: Mapping[str, str]
 
     def specificity(self, offered: Format) -> int:
-        """0 where the range does not fit, else more for the closer fit."""
+        """0 where the range does not fit, else more for the closer fit. Who does not name protobuf may be a person."""
+        binary = offered is _PROTOBUF
         if self.value == "*/*":
-            return 1
+            return 0 if binary else 1
         if self.value == offered.media_type.partition("/")[0] + "/*":
-            return 2
-        if self.value != offered.media_type or self.version not in ("", offered.version):
+            return 0 if binary else 2
+        named = self.parameters.keys() & _TELLING
+        if self.value != offered.media_type or any(
+            self.parameters[name] != offered.parameters.get(name) for name in named
+        ):
             return 0
-        return 4 if self.version else 3
+        return 4 if named else 3
 
 
 def choose_format(accept: str, *, openmetrics: bool = True, utf8: bool = False) -> Format:
@@ -84,7 +99,7 @@ def choose_format(accept: str, *, openmetrics: bool = True, utf8: bool = False) 
         closest, place = max(fits, default=(0, 0))
         if closest and ranges[-place].q > 0 and (ranges[-place].q, place) > best:
             best = (ranges[-place].q, place)
-            allowed = utf8 and offered.escaping and ranges[-place].escaping == "allow-utf-8"
+            allowed = utf8 and offered.escaping and ranges[-place].parameters.get("escaping") == "allow-utf-8"
             chosen = replace(offered, utf8=True) if allowed else offered
     return chosen
 
@@ -114,18 +129,12 @@ def _parse_element(element: str) -> _Range | None:
     value = _RANGE.match(element)
     if value is None:
         return None
-    at, version, escaping, q = value.end(), "", "", 1.0
+    at, parameters = value.end(), dict[str, str]()
     while at < len(element):
         parameter = _PARAMETER.match(element, at)
         if parameter is None:
             return None
         at = parameter.end()
-        text = parameter[2].strip('"')
-        match parameter[1].lower():
-            case "version":
-                version = text
-            case "escaping":
-                escaping = text
-            case "q":
-                q = float(text) if _Q.fullmatch(text) else math.nan
-    return None if math.isnan(q) else _Range(value[1].lower(), version, q, escaping)
+        parameters[parameter[1].lower()] = parameter[2].strip('"')
+    q = parameters.get("q", "1")
+    return _Range(value[1].lower(), float(q), parameters) if _Q.fullmatch(q) else None

@@ -5,6 +5,8 @@
 """
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from otel_pipeline.pdata import from_proto
 from otel_pipeline.prometheus import SeriesStore
 from otel_pipeline.testing import attributes, make_counter, make_gauge, make_histogram, make_metrics
+from tests.prometheus.metric_families import (
+    COUNTER,
+    HISTOGRAM,
+    Sample,
+    classic_samples,
+    native_buckets,
+    parse_protobuf,
+)
 
 T = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
@@ -37,6 +47,39 @@ def page(*metrics: Metric, format: str = "text", utf8: bool = False, **options: 
     else:
         parse_openmetrics(rendered)
     return rendered.decode().splitlines()
+
+
+def messages(*metrics: Metric, scraper: int | None = None, **options: object) -> dict[str, Any]:
+    """The families of the protobuf page, by name."""
+    store = SeriesStore(epoch_ns=T, **options)  # type: ignore[arg-type]
+    store.ingest(make_metrics(*metrics), T)
+    return {family.name: family for family in parse_protobuf(store.render("protobuf", scraper, T))}
+
+
+def table(samples: Iterable[Any]) -> dict[tuple[str, tuple[tuple[str, str], ...]], Any]:
+    """Values by name and labels, bounds and quantiles as numbers, to be compared; NaN as text."""
+    rows = {}
+    for sample in samples:
+        told = {key: str(float(text)) if key in ("le", "quantile") else text for key, text in sample.labels.items()}
+        key = (sample.name, tuple(sorted(told.items())))
+        assert key not in rows
+        rows[key] = "NaN" if math.isnan(sample.value) else float(sample.value)
+    return rows
+
+
+def text_table(rendered: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], Any]:
+    return table(_bare(sample, family.type) for family in parse_text(rendered) for sample in family.samples)
+
+
+def protobuf_table(families: Iterable[Any]) -> dict[tuple[str, tuple[tuple[str, str], ...]], Any]:
+    types = {COUNTER: "counter"}
+    return table(_bare(sample, types.get(family.type)) for family in families for sample in classic_samples(family))
+
+
+def _bare(sample: Any, kind: str | None) -> Sample:
+    """Counters without suffix: the parser of text gives `_total` to those that have none."""
+    name = sample.name.removesuffix("_total") if kind == "counter" else sample.name
+    return Sample(name, sample.labels, sample.value)
 
 
 def counter(name: str, unit: str = "") -> Metric:
@@ -163,8 +206,47 @@ def test_rule_7_exponential_histograms_have_classic_buckets_in_text() -> None:
     assert lines[-2:] == ["e_sum 4", "e_count 6"]
 
 
+def test_rule_7_exponential_histograms_are_native_in_protobuf_with_classic_buckets_beside() -> None:
+    """Indexes are one higher than OTLP's; the zero threshold is the default; long gaps are skipped."""
+    [metric] = messages(exponential(1, -2, (1, 0, 0, 2, 0, 0, 0, 3), zeros=1, negative=(1, 1)))["e"].metric
+    histogram = metric.histogram
+    assert (histogram.schema, histogram.zero_threshold, histogram.zero_count) == (1, 1e-128, 1)
+    assert (histogram.sample_count, histogram.sample_sum) == (9, 4)
+    assert native_buckets(histogram) == ({1: 1, 2: 1}, {-1: 1, 2: 2, 6: 3})
+    assert [(span.offset, span.length) for span in histogram.positive_span] == [(-1, 4), (3, 1)]
+    assert [*histogram.positive_delta] == [1, -1, 0, 2, 1]
+    assert [bucket.cumulative_count for bucket in histogram.bucket][-1] == 9
+    assert histogram.bucket[-1].upper_bound == math.inf
+
+
+def test_rule_7_a_threshold_that_is_told_is_kept() -> None:
+    metric = exponential()
+    metric.exponential_histogram.data_points[0].zero_threshold = 0.25
+    [shown] = messages(metric)["e"].metric
+    assert shown.histogram.zero_threshold == 0.25
+
+
+def test_rule_7_a_count_that_prometheus_has_no_sign_for_is_shown_in_classic_buckets_only() -> None:
+    """A native histogram that Prometheus refuses would cost it the whole page."""
+    [metric] = messages(exponential(0, 0, (2**63, 1)))["e"].metric
+    assert metric.histogram.sample_count == 2**63 + 1
+    assert metric.histogram.bucket[0].cumulative_count == 0
+    assert not metric.histogram.HasField("schema")
+
+
+def test_rule_7_a_first_0_is_an_empty_native_histogram() -> None:
+    """Prometheus knows it by its zero threshold."""
+    [metric] = messages(exponential(zeros=2), scraper=0)["e"].metric
+    assert (metric.histogram.sample_count, metric.histogram.sample_sum, metric.histogram.zero_count) == (0, 0, 0)
+    assert native_buckets(metric.histogram) == ({}, {})
+
+
 def test_rule_7_a_scale_over_8_is_lowered() -> None:
-    assert buckets(page(exponential(10, 0, (1, 1, 1, 1, 5)))) == buckets(page(exponential(8, 0, (4, 5))))
+    high, low = exponential(10, 0, (1, 1, 1, 1, 5)), exponential(8, 0, (4, 5))
+    assert buckets(page(high)) == buckets(page(low))
+    shown = [messages(metric)["e"].metric[0].histogram for metric in (high, low)]
+    assert [histogram.schema for histogram in shown] == [8, 8]
+    assert native_buckets(shown[0]) == native_buckets(shown[1]) == ({}, {1: 4, 2: 5})
 
 
 @pytest.mark.parametrize(
@@ -200,6 +282,8 @@ def test_rule_7_sums_of_exponential_histograms_are_exact(
         assert store.ingest(make_metrics(metric), T + SECOND).kept == 1
     lines = store.render("text", None, T + SECOND).decode().splitlines()
     parse_openmetrics(store.render("openmetrics", None, T + SECOND))
+    [family] = parse_protobuf(store.render("protobuf", None, T + SECOND))
+    native_buckets(family.metric[0].histogram)
     shown = [*buckets(lines).values()]
     assert shown == sorted(shown)
     assert shown[-1] == sum(sum(counts) + zeros for _, _, counts, zeros in parts)
@@ -261,6 +345,36 @@ def test_rule_11_exemplars_have_the_real_trace_and_what_fits_of_the_rest() -> No
     assert expected.replace("1.0", "1") in page(metric, format="openmetrics")
 
 
+def test_rule_11_exemplars_in_protobuf_stand_at_counters_buckets_and_native_histograms() -> None:
+    """With their time; a native histogram's list leaves out those without, which Prometheus refuses there."""
+    labels = [("trace_id", "01" * 16), ("a_b", 'x"\\\n')]
+    tags = attributes({"a.b": 'x"\\\n'})
+    timed = Exemplar(as_double=1.5, time_unix_nano=T + 7, trace_id=b"\1" * 16, filtered_attributes=tags)
+    untimed = Exemplar(as_double=3, trace_id=b"\1" * 16)
+    native = exponential(0, 0, (1, 2))
+    native.exponential_histogram.data_points[0].exemplars.extend([timed, untimed])
+    classic = make_histogram("h", [1, 2], [1], sum=3, start_ns=T, time_ns=T, exemplars=[timed])
+    total = make_counter("c", 1, start_ns=T, time_ns=T, exemplars=[timed])
+    families = messages(native, classic, total, translation_strategy="NoTranslation")
+    e, h, c = (families[name].metric[0] for name in ("e", "h", "c"))
+    found = [e.histogram.exemplars[0], e.histogram.bucket[1].exemplar, h.histogram.bucket[1].exemplar]
+    for exemplar in [*found, c.counter.exemplar]:
+        assert [(pair.name, pair.value) for pair in exemplar.label] == labels
+        assert (exemplar.value, exemplar.timestamp.seconds, exemplar.timestamp.nanos) == (1.5, T // SECOND, 7)
+    assert len(e.histogram.exemplars) == 1
+    assert e.histogram.bucket[2].exemplar.value == 3
+    assert not e.histogram.bucket[2].exemplar.HasField("timestamp")
+    assert not h.histogram.bucket[0].HasField("exemplar")
+
+
+@pytest.mark.parametrize("key", ["a.b", 'a"b', "", "1", "é", "__name__"])
+def test_rule_11_names_of_exemplar_labels_can_be_read_whatever_the_strategy(key: str) -> None:
+    exemplar = Exemplar(as_double=1, time_unix_nano=T, filtered_attributes=attributes({key: "v"}))
+    metric = make_counter("c_total", 1, start_ns=T, time_ns=T, exemplars=[exemplar])
+    lines = page(metric, format="openmetrics", utf8=True, translation_strategy="NoTranslation")
+    assert any(" # {" in line and '="v"} 1' in line for line in lines)
+
+
 def test_rule_12_a_resource_is_one_target_for_each_job_and_instance() -> None:
     resource = {"service.namespace": "n", "service.name": "s", "service.instance.id": "i", "host.name": "h"}
     store = SeriesStore(epoch_ns=T)
@@ -284,6 +398,22 @@ def test_rule_13_the_start_time_is_the_created_timestamp() -> None:
         "e_created 1767225600.000",
         "q_created 1767225600.000",
     ]
+
+
+def test_rule_13_the_start_time_is_a_field_in_protobuf() -> None:
+    summary = Metric(name="q")
+    summary.summary.data_points.add(start_time_unix_nano=T - 5, time_unix_nano=T, count=1, sum=2)
+    classic = make_histogram("h", [1], [], sum=1, start_ns=T - 5, time_ns=T)
+    metrics = (make_counter("c", 1, start_ns=T - 5, time_ns=T), exponential(), summary, classic)
+    for told in (True, False):
+        families = messages(*metrics, created_timestamps=told)
+        for name, kind in {"c_total": "counter", "e": "histogram", "q": "summary", "h": "histogram"}.items():
+            part = getattr(families[name].metric[0], kind)
+            assert part.HasField("created_timestamp") is told
+            if told:
+                start = T if name == "e" else T - 5
+                assert part.created_timestamp.seconds == start // SECOND
+                assert part.created_timestamp.nanos == start % SECOND
 
 
 STRATEGIES = {
@@ -349,6 +479,9 @@ def any_metric(draw: st.DrawFn) -> Metric:
     """A metric as a broken or hostile sender makes it."""
     metric = Metric(name=draw(NAMES), unit=draw(st.sampled_from(["", "s", "1", "\n"])))
     times = {"start_time_unix_nano": draw(TIMES), "time_unix_nano": draw(TIMES)}
+    exemplar = Exemplar(as_double=draw(NUMBERS), time_unix_nano=draw(TIMES), trace_id=draw(st.binary(max_size=17)))
+    exemplar.filtered_attributes.extend(attributes(draw(st.dictionaries(NAMES, st.text(max_size=4), max_size=2))))
+    times["exemplars"] = [exemplar]  # type: ignore[assignment]
     times["attributes"] = attributes(draw(st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)))  # type: ignore[assignment]
     temporality = draw(st.sampled_from([0, 1, 1, 2, 2]))
     counts = draw(st.lists(COUNTS, max_size=5))
@@ -375,6 +508,7 @@ def any_metric(draw: st.DrawFn) -> Metric:
             point.positive.offset = draw(st.one_of(st.integers(-50, 50), st.integers(-(2**31), 2**31 - 1)))
             point.positive.bucket_counts.extend(counts)
         case _:
+            del times["exemplars"]
             summary = metric.summary.data_points.add(count=count, sum=draw(NUMBERS), **times)
             for quantile in draw(st.lists(NUMBERS, max_size=3)):
                 summary.quantile_values.add(quantile=quantile, value=draw(NUMBERS))
@@ -385,7 +519,7 @@ def any_metric(draw: st.DrawFn) -> Metric:
 def test_any_input_leaves_a_page_that_parses_and_its_neighbours(
     metrics: list[Metric], strategy: str, utf8: bool, limit: int
 ) -> None:
-    """All points are counted, the good neighbour is exact, and both formats can be read."""
+    """All points are counted, the good neighbour is exact, and all formats can be read and agree."""
     store = SeriesStore(epoch_ns=T, translation_strategy=strategy, max_series_per_metric=limit + 1)
     for step in (1, 2):
         good = make_counter("neighbour", step, start_ns=T, time_ns=T + step)
@@ -398,6 +532,12 @@ def test_any_input_leaves_a_page_that_parses_and_its_neighbours(
     [shown] = [family for family in parse_text(text) if family.name.startswith("neighbour")]
     assert shown.samples[0].value == 2
     parse_openmetrics(store.render("openmetrics", None, T + SECOND, b"", utf8))
+    families = parse_protobuf(store.render("protobuf", None, T + SECOND, b"", utf8))
+    assert protobuf_table(families) == text_table(text)
+    for family in families:
+        for metric in family.metric if family.type == HISTOGRAM else ():
+            if metric.histogram.HasField("schema"):
+                native_buckets(metric.histogram)
 
 
 def test_ten_thousand_new_series_a_second_cost_no_total() -> None:

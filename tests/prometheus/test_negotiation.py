@@ -8,6 +8,9 @@ from otel_pipeline.prometheus.negotiation import TEXT, accepts_gzip, choose_form
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
 OPENMETRICS_0 = "application/openmetrics-text; version=0.0.1; charset=utf-8"
+PROTOBUF = (
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=underscores"
+)
 TEXT_0 = "text/plain; version=0.0.4; charset=utf-8"
 TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
 
@@ -20,6 +23,11 @@ PROMETHEUS_2_PROTOBUF = (
     "application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
+PROMETHEUS_3_PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;"
+    "q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
     "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
@@ -31,8 +39,19 @@ PROMETHEUS_3 = (
     ("accept", "content_type"),
     [
         (PROMETHEUS_2, OPENMETRICS),
-        (PROMETHEUS_2_PROTOBUF, OPENMETRICS),
+        (PROMETHEUS_2_PROTOBUF, PROTOBUF),
         (PROMETHEUS_3, OPENMETRICS),
+        (PROMETHEUS_3_PROTOBUF, PROTOBUF),
+        ("application/vnd.google.protobuf", PROTOBUF),
+        ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", PROTOBUF),
+        ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", TEXT_0),
+        ("application/vnd.google.protobuf;proto=other.Message;encoding=delimited,text/plain;q=0.1", TEXT_0),
+        ("application/vnd.google.protobuf;version=1.0.0", TEXT_0),
+        ("application/vnd.google.protobuf;q=0.2,application/openmetrics-text;q=0.3", OPENMETRICS),
+        ("application/vnd.google.protobuf;q=0.3,application/openmetrics-text;q=0.3", PROTOBUF),
+        ("application/openmetrics-text;q=0.3,application/vnd.google.protobuf;q=0.3", OPENMETRICS),
+        ("application/vnd.google.protobuf;q=0,*/*", TEXT_0),
+        ("application/openmetrics-text;q=0,application/*", TEXT_0),
         ("", TEXT_0),
         ("*/*", TEXT_0),
         ("text/*", TEXT_0),
@@ -69,6 +88,11 @@ def test_the_format_with_the_highest_q_is_chosen(accept: str, content_type: str)
 @pytest.mark.parametrize("accept", [PROMETHEUS_2, "application/openmetrics-text", "application/*"])
 def test_openmetrics_can_be_switched_off(accept: str) -> None:
     assert choose_format(accept, openmetrics=False) is TEXT
+
+
+def test_names_in_utf8_are_for_those_who_ask_and_where_there_are_any() -> None:
+    assert choose_format(PROMETHEUS_3_PROTOBUF, utf8=True).content_type.endswith("escaping=allow-utf-8")
+    assert choose_format(PROMETHEUS_2_PROTOBUF, utf8=True).content_type.endswith("escaping=underscores")
 
 
 @given(st.text())

@@ -429,7 +429,7 @@ def test_other_signals_formats_and_slots_are_refused() -> None:
     with pytest.raises(ValueError, match="metrics"):
         store.ingest(make_traces(make_span()), T)
     with pytest.raises(ValueError, match="openmetrics"):
-        store.render("protobuf", None, T)
+        store.render("json", None, T)
     for call in (lambda: store.render("text", 64, T), lambda: store.register_scraper(64)):
         with pytest.raises(ValueError, match="63"):
             call()

@@ -1,7 +1,7 @@
 //! Data points of the store as OTLP writes them. Source: opentelemetry-proto 1.11, `metrics.proto`.
 #![forbid(unsafe_code)]
 
-use super::escape::{next_label, unescaped};
+use super::escape::{pairs, unescaped};
 use super::exponential::{Buckets, Exponential};
 use super::points::NO_RECORDED_VALUE;
 use super::series::{Collected, Exemplar, Point, Series};
@@ -199,10 +199,8 @@ fn put_summary(out: &mut Vec<u8>, summary: &Summary) -> Layout {
 }
 
 fn put_labels(out: &mut Vec<u8>, number: u32, labels: &str) {
-    let mut rest = labels;
-    while let Some((name, value, after)) = next_label(rest) {
+    for (name, value) in pairs(labels) {
         put_attribute(out, number, &unescaped(name), &unescaped(value));
-        rest = after;
     }
 }
 
@@ -218,8 +216,7 @@ fn put_attribute(out: &mut Vec<u8>, number: u32, name: &str, value: &str) {
 fn put_exemplar(out: &mut Vec<u8>, told: &Exemplar) {
     put_fixed64_field(out, exemplar::TIME, told.time_ns);
     put_double(out, exemplar::DOUBLE, told.value);
-    let mut rest: &str = &told.text;
-    while let Some((name, value, after)) = next_label(rest) {
+    for (name, value) in pairs(&told.text) {
         match (name, from_hex(value)) {
             ("trace_id", Some(id)) if id.len() == 16 => {
                 put_bytes_field(out, exemplar::TRACE_ID, &id);
@@ -230,7 +227,6 @@ fn put_exemplar(out: &mut Vec<u8>, told: &Exemplar) {
                 put_attribute(out, exemplar::FILTERED_ATTRIBUTES, &name, &unescaped(value));
             }
         }
-        rest = after;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names in UTF-8 for a scraper that cannot read them: underscores, on the way out.
+//! Label texts taken apart again, on the way out; names in UTF-8 for a scraper that cannot read them: underscores.
 //! Source: Prometheus "Escaping schemes", `underscores`.
 #![forbid(unsafe_code)]
 
@@ -13,13 +13,11 @@ pub fn escaped_labels(labels: &str) -> Cow<'_, str> {
         return Cow::Borrowed(labels);
     }
     let mut escaped: BTreeMap<Cow<'_, str>, Cow<'_, str>> = BTreeMap::new();
-    let mut rest = labels;
-    while let Some((name, value, after)) = next_label(rest) {
+    for (name, value) in pairs(labels) {
         escaped
             .entry(escaped_label(name))
             .and_modify(|held| *held = Cow::Owned(format!("{held};{value}")))
             .or_insert(Cow::Borrowed(value));
-        rest = after;
     }
     let pairs = escaped
         .iter()
@@ -27,8 +25,18 @@ pub fn escaped_labels(labels: &str) -> Cow<'_, str> {
     Cow::Owned(pairs.collect::<Vec<_>>().join(","))
 }
 
+/// Names and values of a label text, both as they are written: `unescaped` gives what they mean.
+pub fn pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = labels;
+    std::iter::from_fn(move || {
+        let (name, value, after) = next_label(rest)?;
+        rest = after;
+        Some((name, value))
+    })
+}
+
 /// Name, value (as it is written) and what follows the first label of a text.
-pub fn next_label(labels: &str) -> Option<(&str, &str, &str)> {
+fn next_label(labels: &str) -> Option<(&str, &str, &str)> {
     let (name, rest) = match labels.strip_prefix('"') {
         Some(quoted) => quoted_end(quoted).map(|(name, rest)| (name, rest.strip_prefix('=')))?,
         None => labels

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::labels::{attribute_text, push_escaped};
-use super::names::Names;
+use super::names::escaped_label;
 use super::series::Exemplar;
 use crate::otlp::{AnyValue, attributes, exemplar, text};
 use crate::wire::fields;
@@ -11,7 +11,9 @@ use crate::wire::fields;
 const MAX_EXEMPLAR_CHARS: usize = 128;
 
 /// Reads an exemplar; None where it says nothing that leads anywhere: no trace and no attribute, or no value.
-pub fn read_exemplar(body: &[u8], names: &Names) -> Option<Exemplar> {
+///
+/// Whatever the strategy for names: OpenMetrics 1.0 has no quotes around those of an exemplar.
+pub fn read_exemplar(body: &[u8]) -> Option<Exemplar> {
     let (mut time_ns, mut value) = (0, None);
     let (mut trace_id, mut span_id): (&[u8], &[u8]) = (&[], &[]);
     for field in fields(body).flatten() {
@@ -34,7 +36,7 @@ pub fn read_exemplar(body: &[u8], names: &Names) -> Option<Exemplar> {
     }
     for (key, value) in attributes(body, exemplar::FILTERED_ATTRIBUTES) {
         let value = attribute_text(AnyValue::parse(value));
-        labels.add(&names.label(text(key)), &value);
+        labels.add(&escaped_label(text(key)), &value);
     }
     labels.finish().map(|text| Exemplar {
         time_ns,

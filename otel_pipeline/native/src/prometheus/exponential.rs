@@ -119,6 +119,30 @@ impl Buckets {
         }
     }
 
+    /// Prometheus' spans (how many buckets are skipped, and how many follow) and the step from each count to the next.
+    /// Two empty buckets take less than another span.
+    pub fn spans(&self) -> (Vec<(i32, u32)>, Vec<i64>) {
+        let (mut spans, mut steps): (Vec<(i32, u32)>, Vec<i64>) = (Vec::new(), Vec::new());
+        let (mut end, mut last) = (0, 0);
+        for (index, count) in self.indexed().filter(|(_, count)| *count != 0) {
+            let index = index.saturating_add(1);
+            let skipped = index.saturating_sub(end);
+            match spans.last_mut() {
+                Some((_, length)) if skipped <= 2 => {
+                    for _ in 0..skipped {
+                        steps.push(-std::mem::take(&mut last));
+                    }
+                    *length += skipped.unsigned_abs() + 1;
+                }
+                _ => spans.push((skipped, 1)),
+            }
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            steps.push(count - last);
+            (end, last) = (index.saturating_add(1), count);
+        }
+        (spans, steps)
+    }
+
     fn gain(&self, last: &Self) -> Self {
         let counts = self
             .indexed()
@@ -255,6 +279,16 @@ impl Exponential {
             sum: self.sum.map(|_| 0.0),
             ..*self
         }
+    }
+
+    /// Whether Prometheus takes it as a native histogram: counts that are signed there, and that add up.
+    pub fn is_native(&self) -> bool {
+        let counts = self.positive.counts.iter().chain(&self.negative.counts);
+        let total = counts.copied().try_fold(self.zero_count, |sum, count| {
+            sum.checked_add(count)
+                .filter(|_| i64::try_from(count).is_ok())
+        });
+        total == Some(self.count) && (MIN_SCALE..=MAX_SCALE).contains(&self.scale)
     }
 
     /// Classic buckets: upper bound and how many observations are not above it, without the one of +Inf. A negative

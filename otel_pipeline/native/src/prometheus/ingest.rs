@@ -275,7 +275,7 @@ impl<'b> Pass<'_, 'b> {
             mode: shape.mode,
             now_ns: self.now_ns,
         };
-        let (room, names) = (&self.store.room, &self.store.names);
+        let room = &self.store.room;
         loop {
             let Some(target) = self.family(header, family, &read)? else {
                 return Ok(Kept::default());
@@ -286,7 +286,7 @@ impl<'b> Pass<'_, 'b> {
                 &incoming,
                 read,
                 &mut || self.labels(shape, body, &mut cut),
-                || exemplars(body, shape.exemplars, names, &mut lost),
+                || exemplars(body, shape.exemplars, &mut lost),
             );
             self.note(note::EXEMPLAR_DROPPED, lost);
             self.note(note::LABEL_VALUE_TRUNCATED, cut);
@@ -413,14 +413,9 @@ fn each_point(points: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(|field| field.value.bytes())
 }
 
-fn exemplars(
-    point: &[u8],
-    number: u32,
-    names: &super::names::Names,
-    lost: &mut bool,
-) -> Vec<Exemplar> {
+fn exemplars(point: &[u8], number: u32, lost: &mut bool) -> Vec<Exemplar> {
     let read = |field: crate::wire::Field<'_>| {
-        let exemplar = read_exemplar(field.value.bytes(), names);
+        let exemplar = read_exemplar(field.value.bytes());
         *lost |= exemplar.is_none();
         exemplar
     };

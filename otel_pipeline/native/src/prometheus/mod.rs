@@ -12,14 +12,16 @@ mod ingest;
 mod labels;
 mod names;
 pub mod number;
+mod page;
 mod points;
+mod protobuf;
 pub mod remote_write;
-mod render;
 mod room;
 mod series;
 mod sketches;
 mod store;
 mod stream;
+mod text;
 pub mod value;
 
 use std::collections::BTreeMap;
@@ -34,8 +36,8 @@ use crate::otlp::Signal;
 use choice::Choice;
 use collect::{Collect, collect};
 use names::{Names, Strategy};
+use page::Format;
 use remote_write::Version;
-use render::Format;
 use series::Kind;
 use store::{Options, SCRAPERS, Store};
 
@@ -151,19 +153,20 @@ impl SeriesStore {
         own: &[u8],
         utf8: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let format = Format::parse(format)
-            .ok_or_else(|| PyValueError::new_err("format must be 'text' or 'openmetrics'"))?;
+        let format = Format::parse(format).ok_or_else(|| {
+            PyValueError::new_err("format must be 'text', 'openmetrics' or 'protobuf'")
+        })?;
         if scraper.is_some_and(|slot| slot >= SCRAPERS) {
             return Err(PyValueError::new_err("scraper must be 0 to 63"));
         }
         let page = py.detach(|| {
-            self.store.reserve(render::page_names(own));
+            self.store.reserve(page::page_names(own));
             self.store.expire(now_ns);
             let expected = match self.last_page_bytes.load(Ordering::Relaxed) {
                 0 => self.store.room.lines() * LINE_BYTES,
                 last => last + last / 16,
             };
-            let page = render::render(&self.store, format, scraper, own, utf8, expected);
+            let page = page::render(&self.store, format, scraper, own, utf8, expected);
             self.last_page_bytes.store(page.len(), Ordering::Relaxed);
             page
         });
