@@ -451,6 +451,17 @@ def test_rule_14_names_that_become_the_same_when_they_are_escaped_stand_once() -
     assert page(*metrics, translation_strategy="NoTranslation") == ["# TYPE a_b gauge", 'a_b{x_y="1;2"} 1']
 
 
+@pytest.mark.parametrize("strategy", ["NoUTF8EscapingWithSuffixes", "NoTranslation"])
+def test_rule_14_names_that_differ_in_what_cannot_be_shown_are_one(strategy: str) -> None:
+    """Control characters in names: two metrics are one family, two keys one label."""
+    metrics = [make_gauge("\1", 1, {"\2": "a", "\3": "b"}, time_ns=T), make_gauge("\2", 2, {"\4": "c"}, time_ns=T)]
+    assert page(*metrics, utf8=True, translation_strategy=strategy) == [
+        '# TYPE "\ufffd" gauge',
+        '{"\ufffd","\ufffd"="a;b"} 1',
+        '{"\ufffd","\ufffd"="c"} 2',
+    ]
+
+
 def test_summaries_are_quantiles_sum_and_count() -> None:
     metric = Metric(name="q", unit="s")
     point = metric.summary.data_points.add(start_time_unix_nano=T, time_unix_nano=T, count=4, sum=10)

@@ -167,11 +167,15 @@ pub fn push_escaped(out: &mut String, value: &str) {
             '\\' => out.push_str("\\\\"),
             '"' => out.push_str("\\\""),
             '\n' => out.push_str("\\n"),
-            '\t' => out.push('\t'),
-            control if control.is_control() => out.push(char::REPLACEMENT_CHARACTER),
-            other => out.push(other),
+            shown if !hidden(shown) => out.push(shown),
+            _ => out.push(char::REPLACEMENT_CHARACTER),
         }
     }
+}
+
+/// Characters that no page shows.
+pub fn hidden(character: char) -> bool {
+    character.is_control() && character != '\t' && character != '\n'
 }
 
 fn shortened(value: &str) -> Cow<'_, str> {

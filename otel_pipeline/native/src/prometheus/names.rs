@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::labels::hidden;
 use super::series::Kind;
 
 /// The name of a family as OpenMetrics knows it (a counter without its `_total`), and the word of its unit.
@@ -68,8 +69,8 @@ impl Names {
                 let joined = words(name).collect::<Vec<_>>().join("_");
                 self.without_suffixes(&joined, kind)
             }
-            (false, true) => self.as_is_with_suffixes(name, unit, kind),
-            (false, false) => self.without_suffixes(name, kind),
+            (false, true) => self.as_is_with_suffixes(&printable(name), unit, kind),
+            (false, false) => self.without_suffixes(&printable(name), kind),
         }
     }
 
@@ -148,9 +149,18 @@ impl Names {
     pub fn label<'k>(&self, key: &'k str) -> Cow<'k, str> {
         match self.strategy.escape || key.is_empty() || key.starts_with("__") {
             true => escaped_label(key),
-            false => Cow::Borrowed(key),
+            false => printable(key),
         }
     }
+}
+
+/// A name that may stay as it is, but for the characters that no page shows (`push_escaped`): names that come out alike
+/// must be known as alike.
+fn printable(name: &str) -> Cow<'_, str> {
+    if !name.contains(hidden) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.replace(hidden, "\u{fffd}"))
 }
 
 fn suffix(kind: Kind) -> &'static str {
