@@ -20,7 +20,6 @@ from otel_pipeline.helpers.http_origin import OriginPolicy, local_hosts
 from otel_pipeline.helpers.http_server import HttpLimits, HttpServer
 from otel_pipeline.helpers.series_store import ConstLabels, SeriesIntake, SeriesOptions
 from otel_pipeline.pdata import Batch, Signal
-from otel_pipeline.prometheus import SeriesStore
 from otel_pipeline.prometheus.page import MetricsPage
 from otel_pipeline.prometheus.scrapers import Scrapers
 
