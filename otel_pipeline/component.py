@@ -32,6 +32,7 @@ __all__ = [
     "NoOptions",
     "Options",
     "Processor",
+    "Query",
     "Receiver",
     "Served",
     "ServiceView",
@@ -94,6 +95,25 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """A question that a component answers with JSON; asking changes nothing."""
+
+    path: str
+    """Below `/api/` of the extension `web`; a segment `{name}` stands for one value: `traces/{trace_id}`. Where several
+    components answer the same question, the first one of the configuration does."""
+    summary: str
+    """One sentence, for the description of the API."""
+    read: Callable[[Mapping[str, str]], Any]
+    """The answer, for `json.dumps`, to the values of the path and of the query string. Called in a worker thread,
+    whatever the component does at that time. Raises LookupError where there is no such thing, and ValueError where a
+    value cannot be understood; the texts of both are shown to who asks."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the query string may hold, with what it means; all of it may be left out."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """JSON schema of the answer; empty for anything."""
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """A document and the component that it is from."""
 
@@ -116,6 +136,9 @@ class ServiceView(Protocol):
 
     def documents(self) -> list[Served]:
         """What components show at this moment; a reload may change it."""
+
+    def queries(self) -> list[Query]:
+        """What components answer at this moment; a reload may change it."""
 
 
 @dataclass(slots=True)
@@ -171,6 +194,10 @@ class Component:
 
     def documents(self) -> Sequence[Document]:
         """What it shows to people and programs; the same for as long as it runs."""
+        return ()
+
+    def queries(self) -> Sequence[Query]:
+        """What it answers when it is asked; the same for as long as it runs."""
         return ()
 
     def stale(self) -> bool:

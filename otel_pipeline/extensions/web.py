@@ -1,4 +1,4 @@
-"""What the gateway knows, over HTTP, as JSON that can only be read.
+"""Pages for people and JSON for programs: requirements, their journeys, traces, and what components show. Read only.
 
 ```yaml
 extensions:
@@ -6,38 +6,48 @@ extensions:
     endpoint: 127.0.0.1:8088
 ```
 
-Components say what they show (`component.Document`); each document is at `/api/` and its path, and all are described at
-`/api/openapi.json`.
+`/` is the overview, `/requirements` the list, `/requirements/PROJECT/REQUIREMENT` one journey and `/traces/TRACE_ID`
+one trace. Everything on them is JSON below `/api/` too; `/api/openapi.json` describes it.
 """
 
 import asyncio
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 from pydantic import model_validator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
-from otel_pipeline import __version__
-from otel_pipeline.component import Extension, Served, Settings
+from otel_pipeline import __version__, ui
+from otel_pipeline.component import Extension, Query, Served, Settings
 from otel_pipeline.helpers.endpoint import Endpoint, check_exposure, parse_endpoint
 from otel_pipeline.helpers.http_origin import OriginPolicy
 from otel_pipeline.helpers.http_server import HttpServer
 from otel_pipeline.options import Options
+from otel_pipeline.ui.api import NotFoundError, ask, describe, find_query, show, to_json
+from otel_pipeline.ui.pages import Pages
+from otel_pipeline.ui.words import choose_language
 
 __all__ = ["Web", "WebOptions"]
 
 _HEADERS = {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_OWN_FILES = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_STATIC = Path(ui.__file__).with_name("static")
 
 
 class WebOptions(Options):
@@ -55,7 +65,7 @@ class WebOptions(Options):
 
 
 class Web(Extension):
-    """Serves the documents of all components below `/api/`."""
+    """Serves the pages, and the documents and queries of all components below `/api/`."""
 
     type = "web"
     Config = WebOptions
@@ -64,10 +74,9 @@ class Web(Extension):
         super().__init__(config, settings)
         endpoint = parse_endpoint(config.endpoint)
         app = Starlette(
-            routes=[Route("/api/openapi.json", self._openapi), Route("/api/{path:path}", self._document)],
+            routes=[Mount("/static", StaticFiles(directory=_STATIC)), Route("/{path:path}", self._get)],
             exception_handlers={HTTPException: _http_error},
         )
-        app.router.redirect_slashes = False
         self._server = HttpServer(
             app, endpoint, origins=OriginPolicy.for_endpoint(endpoint), answer=_refused, log=settings.log
         )
@@ -85,78 +94,63 @@ class Web(Extension):
         """Closes."""
         await self._server.shutdown(grace=1.0)
 
-    def _served(self) -> list[Served]:
+    async def _get(self, request: Request) -> Response:
         service = self.settings.service
-        return service.documents() if service else []
-
-    async def _openapi(self, _request: Request) -> Response:
-        return _json(200, _openapi(self._served()))
-
-    async def _document(self, request: Request) -> Response:
-        path = request.path_params["path"]
-        served = [one for one in self._served() if one.document.path == path]
-        if not served:
-            raise HTTPException(404, "no such document; /api/openapi.json lists them all")
+        served, queries = (service.documents(), service.queries()) if service else ([], [])
         try:
-            return await asyncio.to_thread(_answer, served)
+            return await asyncio.to_thread(_answer, request, served, queries)
         except Exception as error:
-            self.settings.log.warning("/api/%s could not be read: %s", path, type(error).__name__)
-            raise HTTPException(500, "the document could not be read; the gateway's log tells more") from None
+            # The texts of these two are made for readers; that of any other exception may hold anything.
+            if type(error) in (LookupError, NotFoundError):
+                raise HTTPException(404, str(error)) from None
+            if type(error) is ValueError:
+                raise HTTPException(400, str(error)) from None
+            path = "/".join(_segments(request)[:2])
+            self.settings.log.warning("/%s could not be read: %s", path, type(error).__name__)
+            raise HTTPException(500, "it could not be read; the gateway's log tells more") from None
 
 
-def _answer(served: Sequence[Served]) -> Response:
-    """The contents of one path, each with the component that it is from."""
-    components = [
-        {"kind": one.kind, "id": one.id, "pipeline": one.pipeline, "content": one.document.read()} for one in served
-    ]
-    return _json(200, {"components": components})
+def _answer(request: Request, served: Sequence[Served], queries: Sequence[Query]) -> Response:
+    segments = _segments(request)
+    values = dict(request.query_params)
+    if segments[0] != "api":
+        return _page(Pages(queries, _language(request), served).render(segments, values))
+    if segments == ["api", "openapi.json"]:
+        return _json(describe(served, queries, __version__))
+    if find_query(queries, segments[1:]):
+        return _json(ask(queries, segments[1:], values))
+    return _json(show(served, "/".join(segments[1:])))
 
 
-def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> Response:
-    data = json.dumps(body).encode()
-    return Response(data, status, headers={**_HEADERS, **(headers or {})}, media_type="application/json")
+def _segments(request: Request) -> list[str]:
+    """Of the path: ids may hold slashes, so it is taken apart before it is decoded."""
+    raw: bytes = request.scope["raw_path"]
+    return [unquote(part) for part in raw.decode("latin-1").split("?")[0].split("/")[1:]]
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
+def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    all_headers = {**_HEADERS, "content-security-policy": _NOTHING, **(headers or {})}
+    return Response(to_json(body), status, headers=all_headers, media_type="application/json")
+
+
+def _page(text: str, status: int = 200) -> Response:
+    headers = {**_HEADERS, "content-security-policy": _OWN_FILES}
+    return Response(text.encode("utf-8", "replace"), status, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def _language(request: Request) -> str:
+    return choose_language(request.query_params.get("lang", ""), request.headers.get("accept-language", "")[:200])
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = "only GET and HEAD" if error.status_code == 405 else error.detail
-    headers = {"allow": "GET, HEAD"} if error.status_code == 405 else {}
-    return _json(error.status_code, {"error": detail}, headers)
+    if error.status_code == 405:
+        return _json({"error": "only GET and HEAD"}, 405, {"allow": "GET, HEAD"})
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        return _page(Pages((), _language(request)).error(error.status_code, error.detail), error.status_code)
+    return _json({"error": error.detail}, error.status_code)
 
 
 def _refused(_status: int, message: str, _content_type: bytes) -> tuple[bytes, bytes]:
     """Content type and body of what the server itself turns away."""
-    return b"application/json", json.dumps({"error": message}).encode()
-
-
-def _openapi(served: Sequence[Served]) -> dict[str, Any]:
-    """The description of the API as it is now (OpenAPI 3.1)."""
-    documents = {one.document.path: one.document for one in served}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "otel-pipeline", "version": __version__},
-        "paths": {
-            f"/api/{path}": {
-                "get": {
-                    "summary": document.summary,
-                    "responses": {
-                        "200": {
-                            "description": "One entry for each component that has this document.",
-                            "content": {"application/json": {"schema": _schema(document.schema)}},
-                        }
-                    },
-                }
-            }
-            for path, document in sorted(documents.items())
-        },
-    }
-
-
-def _schema(content: Any) -> dict[str, Any]:
-    names = {name: {"type": "string"} for name in ("kind", "id", "pipeline")}
-    entry = {"type": "object", "required": [*names, "content"], "properties": {**names, "content": dict(content)}}
-    return {
-        "type": "object",
-        "required": ["components"],
-        "properties": {"components": {"type": "array", "items": entry}},
-    }
+    return b"application/json", to_json({"error": message})

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from otel_pipeline.component import Clock, Health, Kind, Served
+from otel_pipeline.component import Clock, Health, Kind, Query, Served
 from otel_pipeline.config.model import Config
 from otel_pipeline.errors import ProblemsError, StartError
 from otel_pipeline.service import status
@@ -164,3 +164,7 @@ class Service:
     def documents(self) -> list[Served]:
         """What components show at this moment; a reload may change it."""
         return status.documents(self.graph)
+
+    def queries(self) -> list[Query]:
+        """What components answer at this moment; a reload may change it."""
+        return status.queries(self.graph)

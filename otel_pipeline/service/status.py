@@ -7,12 +7,12 @@ from platform import python_version
 from typing import Any
 
 import otel_pipeline
-from otel_pipeline.component import Health, Kind, Served
+from otel_pipeline.component import Health, Kind, Query, Served
 from otel_pipeline.service.graph import Graph
 from otel_pipeline.service.node import Node
 from otel_pipeline.telemetry import ComponentCounts
 
-__all__ = ["balance", "components", "documents", "pipelines", "time_text", "versions"]
+__all__ = ["balance", "components", "documents", "pipelines", "queries", "time_text", "versions"]
 
 _WORST_FIRST = (
     Health.PERMANENT_ERROR,
@@ -52,6 +52,11 @@ def documents(graph: Graph) -> list[Served]:
         for node in graph.nodes.values()
         for document in node.component.documents()
     ]
+
+
+def queries(graph: Graph) -> list[Query]:
+    """What the components answer."""
+    return [query for node in graph.nodes.values() for query in node.component.queries()]
 
 
 def pipelines(graph: Graph) -> dict[str, dict[str, Any]]:

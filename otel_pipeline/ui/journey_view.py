@@ -1,0 +1,268 @@
+"""Lays a journey out for its page: bars and bands in percent of the width, and texts; the template only places them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from otel_pipeline.ui.scale import Scale, honest_scale, journey_scale
+from otel_pipeline.ui.words import Words
+
+__all__ = ["Band", "Bar", "JourneyView", "Row", "Tick", "journey_view"]
+
+MIN_WIDTH = 0.4
+"""Percent: the shortest run can still be seen and clicked."""
+MAX_ROWS = 400
+"""Rows of runs; further runs of the longest visits are summed up."""
+_LABEL_PERCENT = 11.0
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A rectangle of the waterfall."""
+
+    left: float
+    width: float
+    look: str
+    """CSS class: success, failure, running, unknown, work, wait."""
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A compressed wait across all rows, with its words."""
+
+    left: float
+    width: float
+    text: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A time on the axis."""
+
+    left: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A visit of a stage, or one run in it."""
+
+    level: int
+    key: str
+    parent: str
+    stage: str
+    label: str
+    sub: str
+    outcome: str
+    errors: int
+    duration: str
+    cost: str
+    bars: tuple[Bar, ...]
+    trace_id: str = ""
+    span_id: str = ""
+    children: int = 0
+    flags: tuple[str, ...] = ()
+    description: str = ""
+    """The row in words, for those who do not see the bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyView:
+    """All of the waterfall."""
+
+    rows: tuple[Row, ...]
+    left_out: int
+    bands: tuple[Band, ...]
+    ticks: tuple[Tick, ...]
+    honest: tuple[Bar, ...]
+    """One thin line in true proportion: work and wait."""
+    path: tuple[Bar, ...]
+    """The critical path."""
+    is_compressed: bool
+    can_compress: bool
+    lead_text: str
+    pieces: tuple[tuple[float, float, float, float], ...] = field(default=())
+    """Of the scale: start and end in Unix milliseconds, left and right in percent."""
+
+
+def journey_view(journey: Document, words: Words, *, compress: bool) -> JourneyView:
+    """The waterfall of a `journeys.document.journey_document`."""
+    start = journey["start_ms"]
+    end = max(start + journey["lead_seconds"] * 1000, journey["end_ms"], start + 1.0)
+    runs = journey["runs"]
+    work = [(run["start_ms"], run["end_ms"]) for run in runs]
+    compressed = journey_scale(start, end, work)
+    scale = compressed if compress else honest_scale(start, end)
+    rows, left_out = _rows(journey, scale, words)
+    return JourneyView(
+        rows=rows,
+        left_out=left_out,
+        bands=tuple(_bands(journey, scale, words)),
+        ticks=tuple(_ticks(scale, words)),
+        honest=tuple(_honest(journey, honest_scale(start, end), words)),
+        path=tuple(_path(journey, scale, words)),
+        is_compressed=scale.is_compressed,
+        can_compress=compressed.is_compressed,
+        lead_text=words.duration(journey["lead_seconds"]),
+        pieces=tuple((one.start_ms, one.end_ms, one.left, one.right) for one in scale.pieces),
+    )
+
+
+def _rows(journey: Document, scale: Scale, words: Words) -> tuple[tuple[Row, ...], int]:
+    runs = journey["runs"]
+    visits = journey["visits"]
+    placed = {place for visit in visits for place in visit["runs"]}
+    rows: list[Row] = []
+    left_out = 0
+    room = MAX_ROWS
+    for number, visit in enumerate(visits):
+        rows.append(_visit_row(f"v{number}", visit, [runs[place] for place in visit["runs"]], scale, words))
+        shown = visit["runs"][:room] if len(visit["runs"]) > 1 else visit["runs"]
+        left_out += len(visit["runs"]) - len(shown)
+        room = max(0, room - len(shown))
+        rows.extend(_run_row(f"r{place}", f"v{number}", runs[place], scale, words) for place in shown)
+    others = [place for place in range(len(runs)) if place not in placed]
+    if others:
+        left_out += max(0, len(others) - room)
+        rows.append(_others_row(others, runs, scale, words))
+        rows.extend(_run_row(f"r{place}", "other", runs[place], scale, words) for place in others[:room])
+    return tuple(rows), left_out
+
+
+def _visit_row(key: str, visit: Document, runs: Sequence[Document], scale: Scale, words: Words) -> Row:
+    seconds = visit["seconds"]
+    flags = []
+    if visit["is_rework"]:
+        flags.append(words.text("rework"))
+    if visit["is_running"]:
+        flags.append(words.text("running"))
+    look = "running" if visit["is_running"] else visit["outcome"] or "unknown"
+    label = words.word(visit["stage"])
+    agents = sorted({run["agent"] for run in runs if run["agent"]})
+    return Row(
+        level=1,
+        key=key,
+        parent="",
+        stage=visit["stage"],
+        label=label,
+        sub=", ".join(agents),
+        outcome=visit["outcome"],
+        errors=_errors(runs),
+        duration=words.duration(seconds),
+        cost=_cost(runs, words),
+        bars=tuple(_bar(run, scale, words) for run in runs[:200]),
+        children=len(runs),
+        flags=tuple(flags),
+        description=f"{label}, {words.duration(seconds)}, {words.word(look)}, {words.time(visit['start_ms'])}",
+    )
+
+
+def _others_row(places: Sequence[int], runs: Sequence[Document], scale: Scale, words: Words) -> Row:
+    mine = [runs[place] for place in places]
+    seconds = sum(run["seconds"] for run in mine)
+    label = words.text("outside of any stage")
+    return Row(
+        level=1,
+        key="other",
+        parent="",
+        stage="",
+        label=label,
+        sub="",
+        outcome="",
+        errors=_errors(mine),
+        duration=words.duration(seconds),
+        cost=_cost(mine, words),
+        bars=tuple(_bar(run, scale, words) for run in mine[:200]),
+        children=len(mine),
+        description=label,
+    )
+
+
+def _run_row(key: str, parent: str, run: Document, scale: Scale, words: Words) -> Row:
+    flags = [words.text("shared, {share}", share=words.percent(run["share"]))] if run["share"] < 1 else []
+    duration = words.duration(run["seconds"])
+    return Row(
+        level=2,
+        key=key,
+        parent=parent,
+        stage=run["stage"],
+        label=run["name"] or words.text("unnamed"),
+        sub=run["agent"] or run["service"],
+        outcome=run["outcome"],
+        errors=_errors([run]),
+        duration=duration,
+        cost=_cost([run], words),
+        bars=(_bar(run, scale, words),),
+        trace_id=run["trace_id"],
+        span_id=run["span_id"],
+        flags=tuple(flags),
+        description=f"{run['name']}, {duration}, {words.word(run['outcome'])}, {words.time(run['start_ms'])}",
+    )
+
+
+def _bar(run: Document, scale: Scale, words: Words) -> Bar:
+    left, right = scale.at(run["start_ms"]), scale.at(run["end_ms"])
+    width = max(MIN_WIDTH, right - left)
+    look = run["outcome"] if run["outcome"] in ("success", "failure", "cancelled", "running") else "unknown"
+    title = f"{run['name']} · {words.duration(run['seconds'])} · {words.time(run['start_ms'])}"
+    return Bar(min(left, 100.0 - width), round(width, 4), look, title)
+
+
+def _errors(runs: Iterable[Document]) -> int:
+    return sum(error["count"] for run in runs for error in run["errors"])
+
+
+def _cost(runs: Iterable[Document], words: Words) -> str:
+    known = [one["cost_usd"] for run in runs for one in run["usage"] if one["cost_usd"] is not None]
+    return words.money(sum(known)) if known else ""
+
+
+def gap_text(gap: Document, words: Words) -> str:
+    """What is waited for: `waiting for review`, `waiting before coding`."""
+    if gap["reason"]:
+        return words.text("waiting for {what}", what=words.word(gap["reason"]))
+    if gap["before"]:
+        return words.text("waiting before {stage}", stage=words.word(gap["before"]))
+    return words.text("waiting")
+
+
+def _bands(journey: Document, scale: Scale, words: Words) -> Iterable[Band]:
+    gaps = journey["gaps"]
+    for piece in scale.pieces:
+        if piece.is_gap:
+            fitting = [one for one in gaps if one["start_ms"] < piece.end_ms and one["end_ms"] > piece.start_ms]
+            longest = max(fitting, key=lambda one: one["seconds"], default=None)
+            text = words.duration((piece.end_ms - piece.start_ms) / 1000)
+            detail = gap_text(longest, words) if longest else words.text("waiting")
+            yield Band(piece.left, piece.right - piece.left, text, detail)
+
+
+def _ticks(scale: Scale, words: Words) -> Iterable[Tick]:
+    reached = -_LABEL_PERCENT
+    for piece in scale.pieces:
+        if piece.is_gap:
+            continue
+        steps = max(1, int((piece.right - piece.left) / (2 * _LABEL_PERCENT)))
+        for step in range(steps):
+            left = piece.left + (piece.right - piece.left) * step / steps
+            if left - reached >= _LABEL_PERCENT and left <= 100 - _LABEL_PERCENT:
+                reached = left
+                time_ms = piece.start_ms + (piece.end_ms - piece.start_ms) * step / steps
+                yield Tick(round(left, 4), words.time(time_ms))
+
+
+def _honest(journey: Document, scale: Scale, words: Words) -> Iterable[Bar]:
+    for gap in journey["gaps"]:
+        left, right = scale.at(gap["start_ms"]), scale.at(gap["end_ms"])
+        text = f"{gap_text(gap, words)} · {words.duration(gap['seconds'])}"
+        yield Bar(left, round(right - left, 4), "wait", text)
+
+
+def _path(journey: Document, scale: Scale, words: Words) -> Iterable[Bar]:
+    for segment in journey["critical_path"]:
+        left, right = scale.at(segment["start_ms"]), scale.at(segment["end_ms"])
+        look = "wait" if segment["run"] is None else "work"
+        yield Bar(left, round(max(0.0, right - left), 4), look, words.duration(segment["seconds"]))
