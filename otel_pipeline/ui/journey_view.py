@@ -13,7 +13,7 @@ MIN_WIDTH = 0.4
 """Percent: the shortest run can still be seen and clicked."""
 MAX_ROWS = 400
 """Rows of runs; further runs of the longest visits are summed up."""
-_LABEL_PERCENT = 11.0
+_LABEL_PERCENT = 15.0
 Document = Mapping[str, Any]
 
 
@@ -35,6 +35,9 @@ class Band:
     left: float
     width: float
     text: str
+    """How long."""
+    short: str
+    """What for, where it fits."""
     detail: str
 
 
@@ -237,7 +240,8 @@ def _bands(journey: Document, scale: Scale, words: Words) -> Iterable[Band]:
             longest = max(fitting, key=lambda one: one["seconds"], default=None)
             text = words.duration((piece.end_ms - piece.start_ms) / 1000)
             detail = gap_text(longest, words) if longest else words.text("waiting")
-            yield Band(piece.left, piece.right - piece.left, text, detail)
+            short = words.word(longest["reason"]) if longest and longest["reason"] else words.text("waiting")
+            yield Band(piece.left, piece.right - piece.left, text, short, detail)
 
 
 def _ticks(scale: Scale, words: Words) -> Iterable[Tick]:

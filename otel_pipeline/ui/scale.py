@@ -7,7 +7,7 @@ from itertools import pairwise
 
 __all__ = ["Piece", "Scale", "honest_scale", "journey_scale"]
 
-BAND_PERCENT = 7.0
+BAND_PERCENT = 9.0
 """Width of a compressed wait: room for its words on a page of usual width."""
 MAX_BANDS_PERCENT = 45.0
 LONG_SHARE = 0.1

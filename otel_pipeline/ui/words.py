@@ -19,7 +19,7 @@ class Words:
 
     def __init__(self, language: str) -> None:
         self.language = language if language in LANGUAGES else "en"
-        self._texts = _translations() if self.language == "zh" else {}
+        self._texts = _texts(self.language)
 
     def text(self, english: str, /, **values: object) -> str:
         """A text of the pages, with values at its `{names}`."""
@@ -34,7 +34,7 @@ class Words:
         """Two units at most: `2 d 4 h`, `41 min`, `3.2 s`, `12 ms`."""
         if seconds < 0.0005:
             return "0 s"
-        if seconds < 1:
+        if seconds < 0.9995:
             return f"{seconds * 1000:.3g} ms"
         if seconds < 10:
             return f"{seconds:.3g} s"
@@ -90,8 +90,9 @@ _rank: Callable[[tuple[float, str]], float] = lambda one: one[0]  # noqa: E731 -
 
 
 @cache
-def _translations() -> Mapping[str, str]:
-    texts: dict[str, str] = yaml.safe_load(Path(__file__).with_name("zh.yaml").read_text(encoding="utf-8"))
+def _texts(language: str) -> Mapping[str, str]:
+    path = Path(__file__).with_name("texts") / f"{language}.yaml"
+    texts: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return texts
 
 

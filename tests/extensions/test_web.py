@@ -99,7 +99,7 @@ async def test_a_document_that_cannot_be_read_tells_nothing_of_the_reason(client
 @pytest.mark.parametrize(
     ("method", "path", "headers", "expected"),
     [
-        ("GET", "/", {}, 404),
+        ("GET", "/nothing", {}, 404),
         ("GET", "/api", {}, 404),
         ("GET", "/api/", {}, 404),
         ("GET", "/api/fakes/notes/", {}, 404),
