@@ -318,6 +318,29 @@ class Ingested:
         be too), `buckets_merged` (other bounds than the series: count and sum are exact). Pages: `overflow`,
         `help_conflict`, `exemplar_dropped`, `label_value_truncated`, `target_limit`."""
 
+class Restored:
+    """What a store took from a checkpoint."""
+
+    @property
+    def series(self) -> int: ...
+    @property
+    def streams(self) -> int: ...
+    @property
+    def left_out(self) -> int:
+        """Series and streams over a limit. Totals of series that were taken are whole."""
+    @property
+    def written_ns(self) -> int:
+        """When the last record was made, in Unix nanoseconds; 0 where nothing could be read."""
+    @property
+    def problem(self) -> str | None:
+        """None where everything was taken. Nothing was: `empty`, `foreign`, `version`, `configuration` (other names or
+        labels), or `damaged` with no series. Of counters and histograms the totals, but not what senders said last:
+        `damaged`, `clock` (written more than five minutes ahead of now). Some: `over_limit`. All but the last record,
+        which was not written to its end: `torn`."""
+    @property
+    def scrapers(self) -> list[tuple[int, str]]:
+        """Slots that have an owner, with its name."""
+
 class SeriesStore:
     """Prometheus series, fed by OTLP metrics and read as pages. Safe to use from several threads.
 
@@ -363,6 +386,7 @@ class SeriesStore:
         max_series: int = 100_000,
         max_streams: int = 200_000,
         zero_first: bool = True,
+        kept: bool = False,
     ) -> None:
         """`epoch_ns` is now, in Unix nanoseconds of the clock that all calls use.
 
@@ -374,6 +398,10 @@ class SeriesStore:
         `given_labels` are attributes and their labels, taken from the data point, else from the resource.
         `resource_labels` makes labels of all attributes of the resource, with `exclude_service_attributes` of all but
         the three that name the service. ValueError for a strategy that does not exist.
+
+        `kept` is for a store whose changes are taken: it notes them, and what it has shown never falls. Where the one
+        sender of a counter or histogram begins anew, the series adds up from there instead of beginning anew too; a
+        summary, whose quantiles cannot be added up, still does.
         """
     def ingest(self, batch: Batch, now_ns: int) -> Ingested:
         """Takes a batch of metrics. ValueError for another signal."""
@@ -386,8 +414,8 @@ class SeriesStore:
         sees the values and changes nothing. Names of `own` are taken: other families of these names are dropped.
         With `utf8` names of the strategies that do not escape stand as they are; else they are escaped.
         """
-    def register_scraper(self, slot: int) -> None:
-        """Gives a slot to a scraper that is not known yet; its former owner is forgotten."""
+    def register_scraper(self, slot: int, name: str = "") -> None:
+        """Gives a slot to a scraper that is not known yet; its former owner is forgotten. `name` is for `restore`."""
     def expire(self, now_ns: int) -> int:
         """Removes what was not ingested for the expiration time; gives the number of series that went."""
     def collect(
@@ -402,6 +430,15 @@ class SeriesStore:
         no-recorded-value. Exemplars are given once. A batch ends before `max_samples` lines of text; with `targets` the
         first begins with `target_info`. For one who collects, of a store that is not rendered.
         """
+    def take_changes(self, now_ns: int, *, everything: bool = False) -> bytes:
+        """What has changed since the last call, to be appended to a checkpoint; empty where nothing has. With
+        `everything`, a whole new checkpoint. What was taken and is not kept is only in the next whole one.
+
+        It holds at least what pages rendered before the call have shown: series and the streams behind them, of one
+        moment within each family, scrapers and what each has seen, targets; no exemplars.
+        """
+    def restore(self, checkpoint: bytes, now_ns: int) -> Restored:
+        """Fills an empty store; what is older than `metric_expiration_ns` is left out. No bytes raise an error."""
     def stats(self) -> dict[str, int]:
         """`families`, `series`, `lines`, `streams` (of them `overflow_streams`) and `targets` held now."""
 

@@ -6,11 +6,13 @@
 
 Text 0.0.4, OpenMetrics 1.0 with exemplars, or protobuf with native histograms too, as the scraper asks. A new counter
 or histogram is shown at 0 first, so that `increase()` misses nothing, and what several senders count is added up
-(`SeriesStore` tells the rules). The gateway's own metrics stand on the same page.
+(`SeriesStore` tells the rules). What a page has shown is kept in the data directory, so that counters continue after a
+restart (`CheckpointOptions`). The gateway's own metrics stand on the same page.
 """
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 from pydantic import field_validator, model_validator
 
@@ -19,11 +21,33 @@ from otel_pipeline.helpers.endpoint import Endpoint, parse_endpoint
 from otel_pipeline.helpers.http_origin import OriginPolicy, local_hosts
 from otel_pipeline.helpers.http_server import HttpLimits, HttpServer
 from otel_pipeline.helpers.series_store import ConstLabels, SeriesIntake, SeriesOptions
+from otel_pipeline.options import Options
 from otel_pipeline.pdata import Batch, Signal
+from otel_pipeline.prometheus.checkpoint import Checkpoint
 from otel_pipeline.prometheus.page import MetricsPage
 from otel_pipeline.prometheus.scrapers import Scrapers
 
-__all__ = ["Prometheus", "PrometheusConfig"]
+__all__ = ["CheckpointOptions", "Prometheus", "PrometheusConfig"]
+
+_TIDY_SECONDS = 10.0
+
+
+class CheckpointOptions(Options):
+    """How series continue after a restart.
+
+    Each page is written down before it is sent, as far as it differs from the one before. A killed gateway continues
+    every counter and histogram from there, with its start time, and never below; what a delta sender or a span brought
+    after the last page is lost, while a cumulative sender makes up for it with its next point. Gauges are there again
+    and expire as they would have. A loss of power can lose the last ten seconds. With other options for names or
+    labels, series begin anew.
+    """
+
+    enabled: bool = True
+    """Continue counters and histograms where they were, and add up what senders count that begin anew, so that nothing
+    falls. Without, and where the directory cannot be written, both begin anew with the gateway."""
+    directory: Path | None = None
+    """Where the file is kept, named after the exporter; by default `prometheus` in the data directory
+    (`OTEL_PIPELINE_DATA_DIR`). Two gateways cannot share it: the second one runs without, and says so."""
 
 
 class PrometheusConfig(SeriesOptions):
@@ -45,6 +69,8 @@ class PrometheusConfig(SeriesOptions):
     asks for that reads native histograms."""
     created_timestamps: bool = True
     """Show when each counter and histogram began: in OpenMetrics as `_created` samples, in protobuf as a field."""
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    """How series continue after a restart."""
 
     @field_validator("endpoint")
     @classmethod
@@ -77,9 +103,11 @@ class Prometheus(Exporter):
             config.const_labels,
             send_timestamps=config.send_timestamps,
             created_timestamps=config.created_timestamps,
+            kept=config.checkpoint.enabled,
         )
         self.store = self._intake.store
         self._scrapers = Scrapers(self.store.register_scraper)
+        self._checkpoint = self._make_checkpoint() if config.checkpoint.enabled else None
         self._page = MetricsPage(
             self.store,
             self._scrapers,
@@ -87,32 +115,66 @@ class Prometheus(Exporter):
             self._intake.now_ns,
             openmetrics=config.enable_open_metrics,
             utf8=not config.translation_strategy.startswith("Underscore"),
+            save=self._checkpoint.save if self._checkpoint else lambda: None,
         )
         self._server = _make_server(config, settings, self._page)
-        self._expiry: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def endpoint(self) -> Endpoint:
         """Where it listens; after `start` with the real port."""
         return self._server.endpoint
 
+    def _make_checkpoint(self) -> Checkpoint:
+        settings = self.settings
+        problems = settings.telemetry.counter(
+            "otelcol_exporter_prometheus_checkpoint_problems",
+            description="What was wrong with the file by which series continue after a restart, by reason.",
+            labels=("exporter", "reason"),
+        )
+        directory = self.config.checkpoint.directory or settings.data_dir / "prometheus"
+        return Checkpoint(
+            self.store,
+            directory / f"{settings.id.replace('/', '_')}.checkpoint",
+            now_ns=self._intake.now_ns,
+            log=settings.log,
+            count=lambda reason: problems.add(1, settings.id, reason),
+        )
+
     async def start(self) -> None:
-        """Opens the page. Raises endpoint.BindError."""
-        await self._server.start()
-        self._expiry = asyncio.create_task(self._expire())
+        """Continues the series of the last run and opens the page. Raises endpoint.BindError."""
+        try:
+            if self._checkpoint is not None:
+                restored = await asyncio.to_thread(self._checkpoint.open)
+                self._scrapers.restore(restored.scrapers if restored else [])
+                self._tasks.append(asyncio.create_task(self._tidy(self._checkpoint)))
+            await self._server.start()
+        except BaseException:
+            await self.shutdown()
+            raise
+        self._tasks.append(asyncio.create_task(self._expire()))
 
     async def shutdown(self) -> None:
-        """Closes the page."""
-        if self._expiry is not None:
-            self._expiry.cancel()
+        """Closes the page, and keeps what is still to be shown."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._expiry
-            self._expiry = None
-        await self._server.shutdown()
+                await task
+        try:
+            await self._server.shutdown()
+        finally:
+            if self._checkpoint is not None:
+                await asyncio.to_thread(self._checkpoint.close)
 
     async def consume(self, batch: Batch) -> None:
         """Puts the batch into the store; it is shown from the next scrape on."""
         await self._intake.ingest(batch)
+
+    async def _tidy(self, checkpoint: Checkpoint) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS)
+            await asyncio.to_thread(checkpoint.tidy)
 
     async def _expire(self) -> None:
         while True:

@@ -127,8 +127,10 @@ class SeriesOptions(Options):
         *,
         send_timestamps: bool = False,
         created_timestamps: bool = False,
+        kept: bool = False,
     ) -> SeriesStore:
-        """A store by these options, for series that began at `epoch_ns` at the earliest."""
+        """A store by these options, for series that began at `epoch_ns` at the earliest; `kept` where a checkpoint is
+        made of it."""
         registry = load(self.directories)
         never = [key for key, attribute in registry.attributes.items() if attribute.identifies or attribute.content]
         conversion = self.resource_to_telemetry_conversion
@@ -149,6 +151,7 @@ class SeriesOptions(Options):
             max_series=self.max_series,
             max_streams=self.max_streams,
             zero_first=self.zero_first,
+            kept=kept,
         )
 
 
@@ -163,6 +166,7 @@ class SeriesIntake:
         *,
         send_timestamps: bool = False,
         created_timestamps: bool = False,
+        kept: bool = False,
     ) -> None:
         clock = settings.clock
         self._settings = settings
@@ -172,6 +176,7 @@ class SeriesIntake:
             const_labels,
             send_timestamps=send_timestamps,
             created_timestamps=created_timestamps,
+            kept=kept,
         )
         self._notes = settings.telemetry.counter(
             "otelcol_exporter_prometheus_notes",

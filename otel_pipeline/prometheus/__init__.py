@@ -3,6 +3,7 @@
 from otel_pipeline._native import (
     Ingested,
     RelabelPlan,
+    Restored,
     Scraped,
     ScrapeTarget,
     SeriesStore,
@@ -10,4 +11,13 @@ from otel_pipeline._native import (
     write_request,
 )
 
-__all__ = ["Ingested", "RelabelPlan", "ScrapeTarget", "Scraped", "SeriesStore", "WriteRequest", "write_request"]
+__all__ = [
+    "Ingested",
+    "RelabelPlan",
+    "Restored",
+    "ScrapeTarget",
+    "Scraped",
+    "SeriesStore",
+    "WriteRequest",
+    "write_request",
+]

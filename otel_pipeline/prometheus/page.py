@@ -41,8 +41,13 @@ class MetricsPage:
         *,
         openmetrics: bool,
         utf8: bool,
+        save: Callable[[], None] = lambda: None,
     ) -> None:
-        """`openmetrics`: whether to answer it; `utf8`: whether there are names that only Prometheus 3 reads."""
+        """`openmetrics`: whether to answer it; `utf8`: whether there are names that only Prometheus 3 reads.
+
+        `save` is called in a worker thread when a page is made, before anyone sees it.
+        """
+        self._save = save
         self._openmetrics = openmetrics
         self._utf8 = utf8
         self._telemetry = telemetry
@@ -82,7 +87,7 @@ class MetricsPage:
         own = self._telemetry.exposition(openmetrics=chosen.name == "openmetrics")
         slot = self._scraper(scope)
         render = partial(self._store.render, chosen.name, slot, self._now_ns(), own, chosen.utf8)
-        return await asyncio.to_thread(_compressed, render, gzip)
+        return await asyncio.to_thread(_compressed, render, gzip, self._save)
 
     def _scraper(self, scope: Any) -> int | None:
         """The slot of a Prometheus server; a plain reader such as curl has none and changes nothing."""
@@ -92,8 +97,9 @@ class MetricsPage:
         return self._scrapers.slot((address, scope["fields"].get(b"user-agent", b"").decode("latin-1")))
 
 
-def _compressed(render: Callable[[], bytes], gzip: bool) -> bytes:
+def _compressed(render: Callable[[], bytes], gzip: bool, save: Callable[[], None]) -> bytes:
     page = render()
+    save()
     if not gzip:
         return page
     compressor = zlib.compressobj(level=1, wbits=31)

@@ -1,7 +1,7 @@
 """Tells scrapers apart, so that each is shown a new series at 0 first."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 __all__ = ["MAX_SCRAPERS", "Scrapers"]
 
@@ -16,17 +16,25 @@ class Scrapers:
     address that also call themselves alike count as one, and only the faster one is shown the 0.
     """
 
-    def __init__(self, register: Callable[[int], None]) -> None:
+    def __init__(self, register: Callable[[int, str], None]) -> None:
         self._register = register
-        self._slots: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._slots: OrderedDict[str, int] = OrderedDict()
+
+    def restore(self, slots: Iterable[tuple[int, str]]) -> None:
+        """Goes on with the slots that an earlier store gave away."""
+        self._slots = OrderedDict((name, slot) for slot, name in slots)
 
     def slot(self, identity: tuple[str, str]) -> int:
         """The slot of a scraper that scrapes now; tells the store where it is a new one."""
-        slot = self._slots.get(identity)
+        name = "\n".join(identity)
+        slot = self._slots.get(name)
         if slot is None:
-            full = len(self._slots) >= MAX_SCRAPERS
-            slot = self._slots.popitem(last=False)[1] if full else len(self._slots)
-            self._register(slot)
-            self._slots[identity] = slot
-        self._slots.move_to_end(identity)
+            taken = set(self._slots.values())
+            free = (number for number in range(MAX_SCRAPERS) if number not in taken)
+            slot = next(free, None)
+            if slot is None:
+                slot = self._slots.popitem(last=False)[1]
+            self._register(slot, name)
+            self._slots[name] = slot
+        self._slots.move_to_end(name)
         return slot

@@ -293,7 +293,7 @@ def make_settings(
     return Settings(
         id=component_id,
         telemetry=Telemetry(),
-        data_dir=data_dir or Path("/nonexistent"),
+        data_dir=data_dir or Path("/dev/null/none"),
         log=logging.getLogger(f"otel_pipeline.{component_id}"),
         clock=time.clock if time else Clock(),
     )

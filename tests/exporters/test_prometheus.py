@@ -237,7 +237,7 @@ async def test_series_expire_without_a_scrape(start: Start) -> None:
 
 
 async def test_a_client_that_hangs_up_leaves_no_traceback(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    exporter, client = await start(max_series_per_metric=50_000)
+    exporter, client = await start(max_series_per_metric=50_000, checkpoint={"enabled": False})
     metrics = [make_gauge("g", 1, {"series": number, "text": "x" * 100}, time_ns=1) for number in range(50_000)]
     await exporter.consume(make_metrics(*metrics))
     caplog.set_level(logging.DEBUG)

@@ -48,6 +48,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
     module.add_class::<live_check::LiveCheck>()?;
     module.add_class::<prometheus::Ingested>()?;
+    module.add_class::<prometheus::Restored>()?;
     module.add_class::<prometheus::SeriesStore>()?;
     module.add_function(wrap_pyfunction!(prometheus::prometheus_name, module)?)?;
     module.add_class::<prometheus::WriteRequest>()?;

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::points::Read;
 use super::room::{Room, lock};
-use super::series::{Collected, Exemplar, Kind, Point, Reason, Series, reason};
+use super::series::{Change, Collected, Exemplar, Kind, Point, Reason, Series, reason};
 use super::stream::{Last, Mode, Notes, OVERFLOW, Stream, StreamId, add, note};
 use super::value::Value;
 use crate::aggregate::hash::HashMap;
@@ -52,10 +52,12 @@ pub struct State {
     /// By the text of the labels.
     pub series: IndexMap<Box<str>, Series>,
     pub overflow: Option<Series>,
-    streams: HashMap<StreamId, Stream>,
+    pub streams: HashMap<StreamId, Stream>,
+    /// Streams behind series that add up, changed since they were written down last.
+    pub changed: Vec<StreamId>,
     /// What expired since it was last collected.
     pub gone: Vec<Gone>,
-    removed: bool,
+    pub removed: bool,
 }
 
 /// A series that was collected, and then expired.
@@ -105,7 +107,7 @@ impl Family {
         let point = match read {
             Read::Point(point) => point,
             Read::NoValue { time_ns } => {
-                state.hide(incoming.id, time_ns);
+                state.hide(room, incoming.id, time_ns);
                 return Ok(Kept::default());
             }
         };
@@ -141,6 +143,9 @@ impl Family {
         let series = place(&mut state.series, &mut state.overflow, stream.series);
         let series = series.ok_or(reason::SERIES_LIMIT)?;
         let kept = self.advance(room, stream, series, point, incoming)?;
+        if !series.plain {
+            note_change(room, &mut state.changed, incoming.id, stream);
+        }
         Ok((series, kept))
     }
 
@@ -196,6 +201,7 @@ impl Family {
         }
         let known = room.take_stream(false);
         if known {
+            note_change(room, &mut state.changed, incoming.id, &mut stream);
             state.streams.insert(incoming.id, stream);
         } else if incoming.mode == Mode::Cumulative {
             room.give_back(1, point.value.lines());
@@ -218,7 +224,7 @@ impl Family {
         if is_delta {
             point.start_ns = match point.start_ns {
                 0 => now_ns,
-                known => known.max(room.epoch_ns).min(now_ns),
+                known => known.max(room.epoch_ns()).min(now_ns),
             };
         }
         let fresh = self.is_fresh(room, point.start_ns, now_ns)
@@ -266,6 +272,7 @@ impl Family {
             series,
             overflow,
             streams,
+            changed,
             ..
         } = state;
         let series = place(series, overflow, at).ok_or(reason::SERIES_LIMIT)?;
@@ -278,9 +285,10 @@ impl Family {
             });
         }
         if series.plain {
-            series.plain = false;
+            series.sum_up();
             if let Some(owner) = streams.get_mut(&series.owner) {
                 owner.keep(series.point.value.clone());
+                note_change(room, changed, series.owner, owner);
             }
         }
         let (counts, now_ns, lines) = (self.counts(), incoming.now_ns, series.point.value.lines());
@@ -299,6 +307,7 @@ impl Family {
             room.resize(lines, series.point.value.lines());
         }
         if known {
+            note_change(room, changed, incoming.id, &mut stream);
             streams.insert(incoming.id, stream);
         } else {
             notes[0] = Some(note::STREAM_LIMIT);
@@ -340,8 +349,8 @@ impl Family {
                 }
             }
         }
-        let overflowed = streams.values().any(|one| one.series == OVERFLOW);
-        if !overflowed {
+        let ended = overflow.as_ref();
+        if ended.is_some_and(|series| room.is_expired(series.ingested_ns, now_ns)) {
             let ended = overflow.take();
             left.extend(ended.and_then(|series| Gone::of(&room.overflow_labels, &series)));
         }
@@ -363,11 +372,20 @@ impl Family {
         let overflow = overflow.count();
         room.give_back_streams(overflow, state.streams.len() - overflow);
         state.streams.clear();
+        state.changed.clear();
         true
     }
 }
 
-fn place<'s>(
+/// Has a stream written down with the next changes. One behind a plain series is written as that series.
+fn note_change(room: &Room, changed: &mut Vec<StreamId>, id: StreamId, stream: &mut Stream) {
+    if room.kept && !stream.changed {
+        stream.changed = true;
+        changed.push(id);
+    }
+}
+
+pub fn place<'s>(
     series: &'s mut IndexMap<Box<str>, Series>,
     overflow: &'s mut Option<Series>,
     at: u32,
@@ -396,7 +414,7 @@ impl State {
     }
 
     /// The stream has no value at this time. What it counted stays; of a sum of last values its part goes.
-    fn hide(&mut self, id: StreamId, time_ns: u64) {
+    fn hide(&mut self, room: &Room, id: StreamId, time_ns: u64) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
@@ -409,9 +427,13 @@ impl State {
         stream.time_ns = time_ns;
         if series.plain || (!stream.leaves && series.owner == id) {
             series.stale = true;
+            series.change = Change::Whole;
             series.point.time_ns = series.point.time_ns.max(time_ns);
         } else if stream.leaves {
             leave(stream, series);
+        }
+        if !series.plain {
+            note_change(room, &mut self.changed, id, stream);
         }
     }
 
@@ -432,11 +454,15 @@ impl State {
             !expired
         });
         room.give_back_streams(from_overflow, others);
+        if from_overflow + others > 0 {
+            let streams = &self.streams;
+            self.changed.retain(|id| streams.contains_key(id));
+        }
     }
 }
 
 /// Takes back what the stream has in a sum of last values.
-fn leave(stream: &mut Stream, series: &mut Series) {
+pub fn leave(stream: &mut Stream, series: &mut Series) {
     if let Last::Number(last) = stream.last {
         let _ = add(series, &Value::Number(-last));
         stream.last = Last::Number(0.0);

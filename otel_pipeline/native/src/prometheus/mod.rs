@@ -1,6 +1,8 @@
 //! The Prometheus bridge: a store of series that OTLP metrics are ingested into and pages are rendered from.
 
+mod checkpoint;
 mod choice;
+mod codec;
 mod collect;
 mod collect_points;
 mod escape;
@@ -16,6 +18,7 @@ mod page;
 mod points;
 mod protobuf;
 pub mod remote_write;
+mod restore;
 mod room;
 mod series;
 mod sketches;
@@ -39,6 +42,7 @@ use names::{Names, Strategy};
 use page::Format;
 use remote_write::Version;
 use series::Kind;
+use sha2::{Digest, Sha256};
 use store::{Options, SCRAPERS, Store};
 
 /// What a line of a page may take, before any page was made.
@@ -50,6 +54,17 @@ pub struct Ingested {
     pub kept: u64,
     pub dropped: BTreeMap<&'static str, u64>,
     pub notes: BTreeMap<&'static str, u64>,
+}
+
+/// What became of a checkpoint; see `_native.pyi`.
+#[pyclass(frozen, get_all, module = "otel_pipeline._native")]
+pub struct Restored {
+    pub series: usize,
+    pub streams: usize,
+    pub left_out: usize,
+    pub written_ns: u64,
+    pub problem: Option<&'static str>,
+    pub scrapers: Vec<(usize, String)>,
 }
 
 /// See `_native.pyi`.
@@ -81,6 +96,7 @@ impl SeriesStore {
         max_series=100_000,
         max_streams=200_000,
         zero_first=true,
+        kept=false,
     ))]
     #[allow(clippy::too_many_arguments)] // keyword arguments in Python
     fn new(
@@ -100,9 +116,18 @@ impl SeriesStore {
         max_series: usize,
         max_streams: usize,
         zero_first: bool,
+        kept: bool,
     ) -> PyResult<Self> {
         let strategy = Strategy::parse(translation_strategy)
             .ok_or_else(|| PyValueError::new_err("no such translation_strategy"))?;
+        let shape = format!(
+            "{:?}",
+            (
+                (namespace, &const_labels, without_scope_info),
+                (translation_strategy, &drop_labels, &given_labels),
+                (resource_labels, exclude_service_attributes),
+            )
+        );
         let store = Store::new(Options {
             namespace: namespace.to_owned(),
             const_labels,
@@ -122,6 +147,8 @@ impl SeriesStore {
             max_streams,
             zero_first,
             epoch_ns,
+            kept,
+            shape: Sha256::digest(shape).into(),
         });
         Ok(Self {
             store,
@@ -173,11 +200,12 @@ impl SeriesStore {
         Ok(PyBytes::new(py, &page))
     }
 
-    fn register_scraper(&self, slot: usize) -> PyResult<()> {
+    #[pyo3(signature = (slot, name=""))]
+    fn register_scraper(&self, slot: usize, name: &str) -> PyResult<()> {
         if slot >= SCRAPERS {
             return Err(PyValueError::new_err("slot must be 0 to 63"));
         }
-        self.store.register_scraper(slot);
+        self.store.register_scraper(slot, name);
         Ok(())
     }
 
@@ -208,6 +236,29 @@ impl SeriesStore {
         });
         let batch = |(data, items)| Batch::from_vec(Signal::Metrics, data, items);
         requests.into_iter().map(batch).collect()
+    }
+
+    #[pyo3(signature = (now_ns, *, everything=false))]
+    fn take_changes<'py>(
+        &self,
+        py: Python<'py>,
+        now_ns: u64,
+        everything: bool,
+    ) -> Bound<'py, PyBytes> {
+        let changes = py.detach(|| checkpoint::take_changes(&self.store, everything, now_ns));
+        PyBytes::new(py, &changes)
+    }
+
+    fn restore(&self, py: Python<'_>, checkpoint: &[u8], now_ns: u64) -> Restored {
+        let restored = py.detach(|| restore::restore(&self.store, checkpoint, now_ns));
+        Restored {
+            series: restored.series,
+            streams: restored.streams,
+            left_out: restored.left_out,
+            written_ns: restored.written_ns,
+            problem: restored.problem,
+            scrapers: restored.scrapers,
+        }
     }
 
     fn stats(&self, py: Python<'_>) -> BTreeMap<&'static str, usize> {

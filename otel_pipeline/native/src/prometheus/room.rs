@@ -18,8 +18,9 @@ pub struct Room {
     pub max_lines: usize,
     pub expiration_ns: u64,
     pub zero_first: bool,
-    /// When the store was made. What began earlier may have been shown by a store before it.
-    pub epoch_ns: u64,
+    /// What was shown is kept for the next store: changes are noted, and a sender that begins anew is added up.
+    pub kept: bool,
+    epoch_ns: AtomicU64,
     /// The labels of overflow series.
     pub overflow_labels: String,
     lines: AtomicUsize,
@@ -45,7 +46,8 @@ impl Room {
             max_lines,
             expiration_ns,
             zero_first,
-            epoch_ns,
+            kept: false,
+            epoch_ns: AtomicU64::new(epoch_ns),
             overflow_labels,
             lines: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
@@ -68,6 +70,22 @@ impl Room {
         self.overflow_streams.load(Ordering::Relaxed)
     }
 
+    /// When the store was made, or the first of those that it goes on from. What began earlier may have been shown by
+    /// a store before it.
+    pub fn epoch_ns(&self) -> u64 {
+        self.epoch_ns.load(Ordering::Relaxed)
+    }
+
+    pub fn set_epoch_ns(&self, epoch_ns: u64) {
+        self.epoch_ns.store(epoch_ns, Ordering::Relaxed);
+    }
+
+    /// All births from now on come after `born`.
+    pub fn pass_birth(&self, born: u64) {
+        let next = born.saturating_add(1);
+        self.births.fetch_max(next, Ordering::Relaxed);
+    }
+
     /// The next place in the order of births and of scrapers becoming known.
     pub fn next_birth(&self) -> u64 {
         self.births.fetch_add(1, Ordering::Relaxed)
@@ -76,7 +94,7 @@ impl Room {
     /// True where nothing of a stream that began at `start_ns` can have been shown before: it began after this store
     /// did, and too recently to have been here, expired and been forgotten.
     pub fn is_fresh(&self, start_ns: u64, now_ns: u64) -> bool {
-        let known = start_ns != 0 && start_ns >= self.epoch_ns;
+        let known = start_ns != 0 && start_ns >= self.epoch_ns();
         known && now_ns.saturating_sub(start_ns) <= self.expiration_ns
     }
 

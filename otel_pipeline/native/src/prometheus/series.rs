@@ -131,6 +131,16 @@ pub struct Collected {
     pub exemplar_ns: u64,
 }
 
+/// What of a series has changed since it was written down last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    Nothing,
+    /// Its value and times.
+    Value,
+    /// Anything.
+    Whole,
+}
+
 /// A point and all that a page needs beside it.
 #[derive(Debug)]
 pub struct Series {
@@ -142,14 +152,17 @@ pub struct Series {
     pub plain: bool,
     /// The sender said that there is no value now: kept, so that its start time is remembered, but not shown.
     pub stale: bool,
+    pub change: Change,
+    /// Its number in the checkpoint; 0 while it has none.
+    pub saved: u32,
     /// By bucket; a counter has one. Empty until the first exemplar.
     exemplars: Box<[Option<Exemplar>]>,
     /// Place in the order of births; a reset is a birth.
-    born: u64,
+    pub born: u64,
     /// Nothing of this birth was ever shown before, so that 0 was its true value.
-    fresh: bool,
+    pub fresh: bool,
     /// Bits of the scrapers that have seen this birth.
-    shown: u64,
+    pub shown: u64,
     pub collected: Collected,
 }
 
@@ -161,6 +174,8 @@ impl Series {
             owner,
             plain: true,
             stale: false,
+            change: Change::Whole,
+            saved: 0,
             exemplars: Box::default(),
             born,
             fresh,
@@ -176,6 +191,13 @@ impl Series {
         self.born = born;
         self.fresh = fresh;
         self.shown = 0;
+        self.change = Change::Whole;
+    }
+
+    /// From now on it adds up.
+    pub fn sum_up(&mut self) {
+        self.plain = false;
+        self.change = Change::Whole;
     }
 
     /// Notes that `scraper` is shown this series now; true where it must be shown 0 first.
@@ -186,7 +208,10 @@ impl Series {
     pub fn show(&mut self, scraper: Scraper) -> bool {
         let first = self.shown & scraper.bit == 0;
         let zero = self.fresh && first && (self.shown == 0 || self.born > scraper.since);
-        self.shown |= scraper.bit;
+        if first {
+            self.shown |= scraper.bit;
+            self.change = Change::Whole;
+        }
         zero
     }
 

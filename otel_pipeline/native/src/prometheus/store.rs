@@ -38,12 +38,29 @@ pub struct Options {
     pub max_streams: usize,
     pub zero_first: bool,
     pub epoch_ns: u64,
+    /// What is shown is written down for the next store.
+    pub kept: bool,
+    /// Of all that decides on names and labels: a store with another one cannot go on from this.
+    pub shape: [u8; 32],
 }
 
 /// A resource, shown as one `target_info` series.
 pub struct Target {
     pub labels: Box<str>,
-    ingested_ns: u64,
+    pub ingested_ns: u64,
+    /// Was not written down yet.
+    pub changed: bool,
+}
+
+/// Who has a scraper slot, and since when.
+#[derive(Default, Clone)]
+pub struct Slot {
+    /// In births.
+    pub since: u64,
+    /// Empty where nobody has it.
+    pub name: Box<str>,
+    /// Was not written down yet.
+    pub changed: bool,
 }
 
 pub struct Store {
@@ -53,9 +70,10 @@ pub struct Store {
     identity: RwLock<Identity>,
     registry: RwLock<Registry>,
     /// By the text of `job` and `instance`.
-    targets: Mutex<IndexMap<Box<str>, Target>>,
-    /// When each scraper slot was given away, in births.
-    scrapers: Mutex<[u64; SCRAPERS]>,
+    pub targets: Mutex<IndexMap<Box<str>, Target>>,
+    pub scrapers: Mutex<Vec<Slot>>,
+    /// The last number that a series was given in the checkpoint. Held while changes are taken.
+    pub saved: Mutex<u32>,
 }
 
 /// Families by their OpenMetrics names, and every name that a page would hold for them.
@@ -86,7 +104,7 @@ impl Store {
         for (name, value) in &overflow_labels {
             push_label(&mut overflow_text, name, value);
         }
-        let room = Room::new(
+        let mut room = Room::new(
             options.max_series_per_metric,
             options.max_series,
             options.metric_expiration_ns,
@@ -95,6 +113,7 @@ impl Store {
             overflow_text,
             options.max_streams,
         );
+        room.kept = options.kept;
         let registry = Registry {
             claimed: TARGET_NAMES.map(str::to_owned).into(),
             ..Registry::default()
@@ -106,13 +125,21 @@ impl Store {
             identity: RwLock::new(Identity::random()),
             registry: RwLock::new(registry),
             targets: Mutex::default(),
-            scrapers: Mutex::new([0; SCRAPERS]),
+            scrapers: Mutex::new(vec![Slot::default(); SCRAPERS]),
+            saved: Mutex::new(0),
         }
     }
 
     /// By which streams are named.
     pub fn identity(&self) -> Identity {
         *self.identity.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_identity(&self, identity: Identity) {
+        *self
+            .identity
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
     /// The family of this name, made where there is none.
@@ -189,9 +216,11 @@ impl Store {
         if !targets.contains_key(key) && targets.len() >= self.room.max_series_per_metric {
             return false;
         }
+        let held = targets.get(key);
         let target = Target {
             labels: labels.into(),
             ingested_ns: now_ns,
+            changed: held.is_none_or(|held| held.changed || *held.labels != *labels),
         };
         targets.insert(key.into(), target);
         true
@@ -205,14 +234,18 @@ impl Store {
     }
 
     /// Gives a slot to a scraper that was not known before. Slots above 63 do not exist.
-    pub fn register_scraper(&self, slot: usize) {
-        if let Some(since) = lock(&self.scrapers).get_mut(slot) {
-            *since = self.room.next_birth();
+    pub fn register_scraper(&self, slot: usize, name: &str) {
+        if let Some(slot) = lock(&self.scrapers).get_mut(slot) {
+            *slot = Slot {
+                since: self.room.next_birth(),
+                name: name.into(),
+                changed: true,
+            };
         }
     }
 
     pub fn scraper(&self, slot: usize) -> Option<Scraper> {
-        let since = *lock(&self.scrapers).get(slot)?;
+        let since = lock(&self.scrapers).get(slot)?.since;
         Some(Scraper {
             bit: 1 << slot,
             since,

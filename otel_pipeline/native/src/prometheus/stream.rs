@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::room::Room;
-use super::series::{Point, Reason, Series, Step, follow, reason};
+use super::series::{Change, Point, Reason, Series, Step, follow, reason};
 use super::value::{Added, Value};
 
 /// Hash of metric, attributes, scope and resource.
@@ -49,6 +49,8 @@ pub struct Stream {
     pub series: u32,
     /// Its last value is part of a sum that it leaves when it ends.
     pub leaves: bool,
+    /// Has changed since it was written down last.
+    pub changed: bool,
 }
 
 /// Not a place: the overflow series.
@@ -66,6 +68,7 @@ impl Stream {
             last: Last::Nothing,
             series,
             leaves: false,
+            changed: false,
         }
     }
 
@@ -210,6 +213,9 @@ impl Stream {
             point.after(self.time_ns)?;
             Step::Continues
         };
+        if step == Step::Resets && room.kept && !matches!(point.value, Value::Summary(_)) {
+            return self.go_on(room, series, point, now_ns);
+        }
         let (before, after) = (series.point.value.lines(), point.value.lines());
         if before != after {
             room.exchange(before, after)?;
@@ -225,13 +231,35 @@ impl Stream {
             }
         }
         series.ingested_ns = now_ns;
-        series.stale = false;
+        series.show_again();
+        series.change = series.change.max(Change::Value);
         Ok(notes)
+    }
+
+    /// Its sender counts anew, but what the series has shown stays: from now on it adds up. The quantiles of a summary
+    /// cannot be added up, so a summary begins anew with its sender.
+    fn go_on(
+        &mut self,
+        room: &Room,
+        series: &mut Series,
+        point: Point,
+        now_ns: u64,
+    ) -> Result<Notes, Reason> {
+        let lines = series.point.value.lines();
+        let merged = add(series, &point.value)?;
+        room.resize(lines, series.point.value.lines());
+        series.sum_up();
+        self.keep(point.value.clone());
+        self.passed(&point, now_ns);
+        self.time_ns = point.time_ns;
+        series.took(point, Mode::Cumulative, now_ns);
+        Ok([Some(note::RESTART), merged])
     }
 }
 
 /// Adds to what the series shows. A gain that cannot be added costs only itself.
 pub fn add(series: &mut Series, gain: &Value) -> Result<Option<Reason>, Reason> {
+    series.change = series.change.max(Change::Value);
     match series.point.value.add(gain) {
         Added::Exactly => Ok(None),
         Added::Rebucketed => Ok(Some(note::BUCKETS_MERGED)),
@@ -245,12 +273,20 @@ impl Series {
         if mode == Mode::Latest {
             if point.time_ns >= self.point.time_ns || self.stale {
                 self.point.replace(point);
-                self.stale = false;
+                self.show_again();
             }
         } else {
             self.point.time_ns = self.point.time_ns.max(point.time_ns);
-            self.stale = false;
+            self.show_again();
         }
         self.ingested_ns = now_ns;
+        self.change = self.change.max(Change::Value);
+    }
+
+    fn show_again(&mut self) {
+        if self.stale {
+            self.stale = false;
+            self.change = Change::Whole;
+        }
     }
 }
