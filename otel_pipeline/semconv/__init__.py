@@ -5,7 +5,7 @@ them. `compile_plan` makes of it what the enrichment pass runs, `metric_plan` wh
 runs, `journey_plan` what finds the things that journeys follow, `compile_live_check` what telemetry is compared with.
 """
 
-from otel_pipeline.semconv.attributes import Attribute, Member, Milestone
+from otel_pipeline.semconv.attributes import Attribute, Member, Milestone, fold
 from otel_pipeline.semconv.compile import compile_plan
 from otel_pipeline.semconv.derive import late_binding_plan, metric_plan
 from otel_pipeline.semconv.identities import KindFacts, WaitRules, journey_plan, kinds, wait_rules
@@ -30,6 +30,7 @@ __all__ = [
     "WaitRules",
     "compile_live_check",
     "compile_plan",
+    "fold",
     "journey_plan",
     "kinds",
     "late_binding_plan",

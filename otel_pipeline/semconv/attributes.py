@@ -73,6 +73,7 @@ class ProjectFacts:
     services: tuple[str, ...]
     namespaces: tuple[str, ...]
     ticket_patterns: tuple[str, ...]
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

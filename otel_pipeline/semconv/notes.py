@@ -126,6 +126,8 @@ class ProjectNotes(Notes):
     ticket_patterns: tuple[Pattern, ...] = ()
     """Regular expressions that find a requirement in a branch, a change's title or a commit message; of a pattern with
     a group, the group."""
+    stages: tuple[Key, ...] = ()
+    """Every requirement goes through these: journeys tell which of them nothing was heard of."""
 
 
 class EntityNotes(Notes):
