@@ -25,7 +25,7 @@ class Answer:
     """Of the evidence; smaller is nearer."""
 
 
-NAMED, ABOVE, KEYS, REUSE, RUNS, TRACE, LINK = range(7)
+NAMED, ABOVE, KEYS, RECORDS, REUSE, RUNS, TRACE, LINK = range(8)
 
 
 class Owners:
@@ -33,17 +33,28 @@ class Owners:
 
     1. a requirement that the run's own spans name; 2. the one that the nearest run above it names;
     3. the one with the fewest hops backwards from its own keys, never down and up again; 4. from the keys of the runs
-    above it; then, by their keys that serve several requirements in turn, the one that was worked on at that time;
-    then the requirements of other runs that name the same key; 5. those of the other runs of its trace; 6. those of the
+    above it; then what log records of the trace name, such as a commit that an agent tells of in an event only; then,
+    by their keys that serve several requirements in turn, the one that was worked on at that time; then the requirements of other runs that name the same key; 5. those of the other runs of its trace; 6. those of the
     traces that it links to, and of those that link to it. Where one step tells several, all of them share the run.
     """
 
-    def __init__(self, graph: Graph, runs: Iterable[Run], links: Collection[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        runs: Iterable[Run],
+        links: Collection[tuple[str, str]],
+        seen: Mapping[str, Collection[Key]],
+    ) -> None:
+        """`seen` are the keys on all items of the traces: those that no run names are on log records."""
         self.runs: dict[RunId, Run] = {(run.trace_id, run.span_id): run for run in runs}
         self.answers: dict[RunId, Answer] = {}
         self.crowded: set[Key] = set()
         """Keys with too many requirements behind them."""
         self._graph = graph
+        in_runs: dict[str, set[Key]] = {}
+        for run in self.runs.values():
+            in_runs.setdefault(run.trace_id, set()).update(run.keys)
+        self._records = {trace_id: set(seen.get(trace_id, ())) - keys for trace_id, keys in in_runs.items()}
         self._chains = {id: tuple(self._chain(id)) for id in self.runs}
         self._nearest: dict[Key, tuple[int, frozenset[Key]]] = {}
         self._targets: dict[str, set[str]] = {}
@@ -55,9 +66,11 @@ class Owners:
     def decide(self) -> None:
         """Fills `answers`. Each step looks only at what earlier ones found: the order of runs does not matter."""
         graph = self._graph
-        graph.load_causes({key for run in self.runs.values() for key in run.keys if not graph.is_requirement(key)})
-        graph.merge(key for run in self.runs.values() for key in run.keys if graph.is_requirement(key))
+        keys = {key for run in self.runs.values() for key in run.keys}.union(*self._records.values())
+        graph.load_causes({key for key in keys if not graph.is_requirement(key)})
+        graph.merge(key for key in keys if graph.is_requirement(key))
         self._settle({id: self._by_keys(id) for id in self.runs})
+        self._settle({id: self._by_records(id) for id in self._open()})
         self._settle(self._by_time())
         for _ in range(ROUNDS):
             before = len(self.answers)
@@ -94,7 +107,12 @@ class Owners:
                 return answer
         return None
 
-    def _by_nearest(self, keys: Iterable[Key]) -> Answer | None:
+    def _by_records(self, id: RunId) -> Answer | None:
+        keys = self._records[id[0]]
+        named = frozenset(self._graph.same(key) for key in keys if self._graph.is_requirement(key))
+        return self._shared(named, "log record", RECORDS) or self._by_nearest(sorted(keys), RECORDS)
+
+    def _by_nearest(self, keys: Iterable[Key], rank: int = KEYS) -> Answer | None:
         best: dict[Key, frozenset[Key]] = {}
         fewest = 0
         for key in keys:
@@ -104,7 +122,7 @@ class Owners:
             if found and (not fewest or hops <= fewest):
                 best = {**(best if hops == fewest else {}), key: found}
                 fewest = hops
-        return self._answer(best, KEYS)
+        return self._answer(best, rank)
 
     def nearest(self, key: Key) -> tuple[int, frozenset[Key]]:
         """Hops to the requirements behind a key; none where there are too many."""

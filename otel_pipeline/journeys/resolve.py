@@ -101,6 +101,7 @@ class _Resolver:
         self._searched: set[Key] = set()
         self._runs: dict[tuple[str, str], Run] = {}
         self._traces: set[str] = set()
+        self._seen: dict[str, set[Key]] = {}
         self._links: set[tuple[str, str]] = set()
         self._notes: dict[tuple[str, str], Note] = {}
 
@@ -109,7 +110,7 @@ class _Resolver:
         for _ in range(ROUNDS):
             self._forward(frontier)
             self._read(self._search())
-            owners = Owners(self._graph, self._runs.values(), self._links)
+            owners = Owners(self._graph, self._runs.values(), self._links, self._seen)
             owners.decide()
             owned = {id: one for id, one in owners.answers.items() if self._asked in one.requirements}
             frontier = self._named_by(self._runs[id] for id in owned)
@@ -200,6 +201,8 @@ class _Resolver:
         self._traces |= found
         if found:
             self._runs.update(((run.trace_id, run.span_id), run) for run in self._store.runs(found))
+            for one in self._store.sightings(trace_ids=found):
+                self._seen.setdefault(one.trace_id, set()).add(one.key)
 
     def _named_by(self, runs: Iterable[Run]) -> set[Key]:
         """Things that runs of the requirement name and that no item told together with it: reached one hop away."""
