@@ -169,24 +169,23 @@ class Owners:
 
     def _at_time(self, id: RunId, turns: Mapping[Key, list[tuple[int, int, frozenset[Key]]]]) -> Answer | None:
         for run in self._chains[id]:
-            frontier: dict[Key, int] = dict.fromkeys(run.keys, self.runs[id].start_ns)
-            seen = set(frontier)
+            frontier = {(key, self.runs[id].start_ns) for key in run.keys}
+            seen = set(run.keys)
             for _ in range(self._graph.limits.max_hops):
-                found = {
-                    key: _turn_at(turns.get(key, ()), time)
-                    for key, time in frontier.items()
-                    if key.kind in self._graph.rules.reuse
-                }
+                found: dict[Key, frozenset[Key]] = {}
+                for key, time in frontier:
+                    if key.kind in self._graph.rules.reuse:
+                        found[key] = found.get(key, frozenset()) | _turn_at(turns.get(key, ()), time)
                 if answer := self._answer(found, REUSE):
                     return answer
                 frontier = {
-                    cause: edge.first_ns
-                    for key in frontier
+                    (cause, edge.first_ns)
+                    for key, _ in frontier
                     if self._graph.is_followed(key)
                     for cause, edge in self._graph.causes(key).items()
                     if cause not in seen
                 }
-                seen.update(frontier)
+                seen.update(cause for cause, _ in frontier)
         return None
 
     # --- other runs

@@ -116,7 +116,9 @@ class MemoryStore:
             self.link(*item, start_ns=run.start_ns, end_ns=run.end_ns, trace_id=run.trace_id)
 
     def link(self, *item: Key, start_ns: int, end_ns: int, trace_id: str = "") -> None:
-        """Things on one item, such as a log record that is in no trace."""
+        """Things on one item, such as a log record, in a trace or in none."""
+        for one in item if trace_id else ():
+            self._see(Sighting(one, trace_id, start_ns, end_ns, 1))
         for one, other in combinations(sorted(item, key=lambda one: (RANKS[one.kind], one)), 2):
             if one.kind != other.kind or one.kind != "requirement":
                 self._edge(Edge(one, other, start_ns, end_ns, 1, trace_id))

@@ -159,6 +159,33 @@ def test_a_commit_that_only_a_session_made() -> None:
     assert {trace for trace, _ in names(found(store, R2))} == {"b"}
 
 
+def test_a_log_record_names_what_the_spans_of_its_trace_do_not() -> None:
+    """Prompts of one session for two requirements in turn: a record of each first one tells it, with its commit, after
+    the prompt began; what comes later in the session follows it."""
+    s = session("s")
+    store = MemoryStore(*(run(trace, "coding", hour, hour + 1, [s]) for hour, trace in enumerate("abcd")))
+    store.link(R1, B1, C1, s, start_ns=at(0.5), end_ns=at(0.5), trace_id="a")
+    store.link(B2, C2, s, start_ns=at(2.5), end_ns=at(2.5), trace_id="c")
+    store.tell(run("z", "", 9, 10, [R2, B2]))
+    assert names(found(store)) == [("a", "log record"), ("b", "session s")]
+    assert names(found(store, R2)) == [("c", "branch feature/two"), ("d", "session s"), ("z", "named")]
+
+
+def test_two_branches_of_one_session_merged_together() -> None:
+    """A commit of two branches that one session made in turn belongs to what the session did at both times."""
+    s = session("s")
+    store = MemoryStore(
+        run("a", "coding", 0, 1, [R1, s], [s, B1]),
+        run("b", "coding", 2, 3, [R2, s], [s, B2]),
+        run("c", "ci_cd", 5, 6, [C1]),
+    )
+    for one in (B1, B2):
+        store.link(one, C1, start_ns=at(4), end_ns=at(4))
+    for requirement in (R1, R2):
+        shared = [one for one in found(store, requirement).runs if one.run.trace_id == "c"]
+        assert [len(one.others) for one in shared] == [1]
+
+
 def test_other_runs_of_the_trace() -> None:
     """A run that knows nothing belongs to what the rest of its trace is for; to several where that has several."""
     store = MemoryStore(
