@@ -34,8 +34,9 @@ class Owners:
     1. a requirement that the run's own spans name; 2. the one that the nearest run above it names;
     3. the one with the fewest hops backwards from its own keys, never down and up again; 4. from the keys of the runs
     above it; then what log records of the trace name, such as a commit that an agent tells of in an event only; then,
-    by their keys that serve several requirements in turn, the one that was worked on at that time; then the requirements of other runs that name the same key; 5. those of the other runs of its trace; 6. those of the
-    traces that it links to, and of those that link to it. Where one step tells several, all of them share the run.
+    by their keys that serve several requirements in turn, the one that was worked on at that time; then the
+    requirements of other runs that name the same key; 5. those of the other runs of its trace; 6. those of the traces
+    that it links to, and of those that link to it. Where one step tells several, all of them share the run.
     """
 
     def __init__(
