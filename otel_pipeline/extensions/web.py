@@ -113,6 +113,8 @@ class Web(Extension):
 def _answer(request: Request, served: Sequence[Served], queries: Sequence[Query]) -> Response:
     segments = _segments(request)
     values = dict(request.query_params)
+    if segments[:2] == ["jaeger", "api"]:  # Grafana's data source has http://HOST:8088/jaeger as its address
+        return _json(ask(queries, ["jaeger", *segments[2:]], values))
     if segments[0] != "api":
         return _page(Pages(queries, _language(request), served).render(segments, values))
     if segments == ["api", "openapi.json"]:
