@@ -25,7 +25,7 @@ _KINDS = ("", "internal", "server", "client", "producer", "consumer")
 _SEARCH = {
     "service": "Traces in which this service has spans. `otel-pipeline-journeys` gives journeys.",
     "operation": "Traces in which that service has spans of this name.",
-    "tags": 'A JSON object: `{"sdlc.requirement.id": "REQ-1042"}`. Only attributes that name things (branch, commit, …).',
+    "tags": 'A JSON object: `{"sdlc.requirement.id": "REQ-1042"}`. Only attributes that name a thing, as branches.',
     "start": "Unix microseconds: under way at or after this time.",
     "end": "Unix microseconds: began before this time.",
     "minDuration": "Such as `100ms`.",

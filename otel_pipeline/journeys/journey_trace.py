@@ -1,5 +1,5 @@
-"""A journey as one OTLP trace: a span for each run, a root over all of them once the requirement has ended, and links to
-the real traces. Ids follow from project and requirement, so that the same journey is the same trace everywhere."""
+"""A journey as one OTLP trace: a span for each run, a root over all of them once the requirement has ended, and links
+to the real traces. Ids follow from project and requirement, so that the same journey is the same trace everywhere."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -19,7 +19,7 @@ Value = str | int | float | bool
 
 
 def journey_trace_id(project: str, requirement: str) -> str:
-    """32 hex digits: the first half of SHA-256 over both ids, each behind its length, so that no two pairs are alike."""
+    """32 hex digits: the first half of SHA-256 over both ids, each behind its length: no two pairs are alike."""
     parts = b"".join(len(part).to_bytes(8, "big") + part for part in (project.encode(), requirement.encode()))
     return sha256(b"journey" + parts).hexdigest()[:32]
 

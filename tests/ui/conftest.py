@@ -9,12 +9,14 @@ import pytest
 
 from otel_pipeline.component import Settings
 from otel_pipeline.extensions.web import Web, WebOptions
-from tests.ui.fakes import FakeJourneys
+from otel_pipeline.journeys.jaeger import jaeger_queries
+from tests.ui.fakes import NOW, FakeTraces
 
 
 def make_web() -> Web:
     """Not started."""
-    queries = FakeJourneys().queries()
+    source = FakeTraces()
+    queries = (*source.queries(), *jaeger_queries(source, {}, lambda: NOW))
     service: Any = SimpleNamespace(documents=list, queries=lambda: list(queries))
     settings = SimpleNamespace(id="web", service=service, log=logging.getLogger("web"))
     return Web(WebOptions(endpoint="127.0.0.1:0"), cast("Settings", settings))

@@ -23,7 +23,14 @@ from otel_pipeline.journeys.model import (
     Visit,
 )
 from otel_pipeline.journeys.questions import journey_queries
-from otel_pipeline.journeys.store import RequirementPage, RequirementQuery, RequirementSummary, StageDot
+from otel_pipeline.journeys.store import (
+    RequirementPage,
+    RequirementQuery,
+    RequirementSummary,
+    StageDot,
+    TraceHead,
+    TraceQuery,
+)
 
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR
@@ -153,6 +160,28 @@ class FakeJourneys:
 
     def queries(self) -> tuple[Query, ...]:
         return journey_queries(self, STAGES, lambda: NOW)
+
+
+class FakeTraces(FakeJourneys):
+    """Two branches of one name in two repositories, each with a trace."""
+
+    asked: list[TraceQuery]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = []
+
+    def operations(self) -> Sequence[tuple[str, str]]:
+        return [("shop-agents", "coding"), ("shop-agents", "chat"), ("jenkins", "build")]
+
+    def keys(self, kind: str, value_prefix: str, _limit: int) -> Sequence[Key]:
+        known = [Key("branch", scope, name) for scope in ("acme/a", "acme/b") for name in ("fix", "fix-2")]
+        return [key for key in known if key.kind == kind and key.value.startswith(value_prefix)]
+
+    def traces(self, query: TraceQuery) -> Sequence[TraceHead]:
+        self.asked.append(query)
+        scopes = [key.scope for key in query.keys] or ["acme/a"]
+        return [TraceHead(f"{1 + (scopes[0] == 'acme/b'):032x}", "coding", "shop-agents", NOW, NOW + 1, 60, 1)]
 
 
 def trace_bytes(trace_id: str, spans: int) -> bytes:
