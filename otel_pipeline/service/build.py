@@ -86,9 +86,13 @@ class _Builder:
             self._receiver(id_)
 
     def _downstream_first(self) -> list[str]:
+        # A receiver and an exporter may have one id without being one component: only connectors join pipelines.
+        connectors = self._config.components.get(Kind.CONNECTOR, {}).keys()
         after = {
             pipeline.id: {
-                other.id for other in self._pipelines.values() if set(other.receivers) & set(pipeline.exporters)
+                other.id
+                for other in self._pipelines.values()
+                if connectors & set(other.receivers) & set(pipeline.exporters)
             }
             for pipeline in self._pipelines.values()
         }

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from otel_pipeline.component import Component, Health
+from otel_pipeline.config import read
 from otel_pipeline.errors import PermanentError, RetryableError, StartError
 from otel_pipeline.service.lifecycle import Service
 from tests.service.fakes import (
@@ -100,6 +102,20 @@ async def test_pipelines_in_a_circle_are_refused() -> None:
     circle = {"traces/a": ("in two", "", "one"), "traces/b": ("one", "", "two out")}
     with pytest.raises(StartError, match="in a circle"):
         Service(make_config(circle))
+
+
+async def test_a_receiver_and_an_exporter_of_one_name_are_no_circle(tmp_path: Path) -> None:
+    """They are two components; only a connector leads from one pipeline to another."""
+    file = tmp_path / "config.yaml"
+    file.write_text(ONE_NAME)
+    Service(read([file], environment={}).config())
+
+
+ONE_NAME = """
+receivers: {prometheus: {config: {scrape_configs: [{job_name: a, static_configs: [{targets: ["127.0.0.1:1"]}]}]}}}
+exporters: {prometheus: }
+service: {pipelines: {metrics: {receivers: [prometheus], exporters: [prometheus]}}}
+"""
 
 
 async def test_what_is_held_flows_on_by_time_and_at_shutdown() -> None:
