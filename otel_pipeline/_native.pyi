@@ -538,13 +538,15 @@ class Scraped:
         """Lines, samples and points that were left out, by reason.
 
         Lines: `malformed_line`, `line_too_long`, `invalid_utf8`, `invalid_value`, `invalid_timestamp`, `name_too_long`,
-        `label_limit`, `duplicate_label`. Samples: `duplicate_sample`, `stray_sample`, `type_conflict`,
-        `invalid_bound`, `renamed_part`, `no_name`. Points: `incomplete_histogram`, `buckets_decrease`,
-        `incomplete_summary`, `invalid_count`.
+        `label_limit`, `duplicate_label`. Samples: `duplicate_sample`, `stray_sample`, `invalid_bound`, `renamed_part`,
+        `no_name`. Points: `incomplete_histogram`, `buckets_decrease`, `incomplete_summary`, `invalid_count`. Of
+        protobuf also `malformed_family`, `no_value`, `gauge_histogram` (native ones, which OTLP has not),
+        `invalid_schema`, `invalid_buckets`, `too_many_buckets`.
         """
 
 class ScrapeTarget:
-    """One target of the receiver `prometheus`, with what it has to remember: when its series began."""
+    """One target of the receiver `prometheus`, with what it has to remember: when its series began, and which of them
+    were on its last page."""
 
     def __init__(
         self,
@@ -552,17 +554,23 @@ class ScrapeTarget:
         job: str,
         instance: str,
         labels: Sequence[tuple[str, str]],
+        external_labels: Sequence[tuple[str, str]] = ...,
         resource: Sequence[tuple[str, str]],
         relabel: RelabelPlan,
         honor_labels: bool,
         honor_timestamps: bool,
         sample_limit: int,
     ) -> None:
-        """`labels` are those of the target beside `job` and `instance`; `resource` are attributes beside
-        `service.name` and `service.instance.id`, which are made of these two. `sample_limit` 0 is none."""
-    def scrape(self, page: bytes | None, openmetrics: bool, now_ns: int, duration_seconds: float) -> Scraped:
-        """Reads a page of text 0.0.4 or OpenMetrics 1.0; None is a scrape that failed.
+        """`labels` are those of the target beside `job` and `instance`; `external_labels` are added at last, where the
+        name is free; `resource` are attributes beside `service.name` and `service.instance.id`, which are made of
+        `job` and `instance`. `sample_limit` 0 leaves a limit of 1,000,000."""
+    def scrape(self, page: bytes | None, format: str, now_ns: int, duration_seconds: float) -> Scraped:
+        """Reads a page of `text` (0.0.4), `openmetrics` (1.0) or `protobuf` (delimited MetricFamily); None is a scrape
+        that failed. ValueError for another format.
 
-        A line that cannot be read costs only itself. The whole page is refused where it has more than `sample_limit`
-        samples, ends before `# EOF` (OpenMetrics), or holds no line that can be read.
+        A line or family that cannot be read costs only itself. The whole page is refused where it has more than
+        `sample_limit` samples, ends before `# EOF` (OpenMetrics) or within a family, or holds nothing that can be read.
+
+        A series that the last page had and this one has not comes once more, with the flag "no recorded value"; after
+        a failed scrape these are all. As in Prometheus, series whose time stands on the page do not.
         """

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -10,13 +11,12 @@ from otel_pipeline import __version__
 from otel_pipeline.errors import DecodeError, OtelPipelineError, TooLargeError
 from otel_pipeline.helpers.decompress import DECOMPRESSORS
 from otel_pipeline.helpers.http_client import bare_client
-from otel_pipeline.helpers.scrape_options import ScrapeConfig
+from otel_pipeline.helpers.scrape_options import PROTOCOLS, ScrapeConfig
 
 __all__ = ["PageClient", "ScrapeError"]
 
-_ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4"
-_OPENMETRICS = "application/openmetrics-text"
-_KNOWN = frozenset({_OPENMETRICS, "text/plain", ""})
+_PROTOBUF = "application/vnd.google.protobuf"
+_FORMATS = {"application/openmetrics-text": "openmetrics", "text/plain": "text", "": "text"}
 _MAX_REDIRECTS = 3
 
 
@@ -36,14 +36,15 @@ class PageClient:
             verify=tls.client().ssl_context(f"{path}::tls_config") if encrypted else False,
             timeout=config.scrape_timeout,
         )
+        self._accept = _accept([PROTOCOLS[name][0] for name in config.scrape_protocols])
         self._extensions = {"sni_hostname": tls.server_name} if tls.server_name else {}
 
     async def close(self) -> None:
         """Ends all connections."""
         await self._client.aclose()
 
-    async def get(self, url: str) -> tuple[bytes, bool]:
-        """The page, and whether it is OpenMetrics rather than text 0.0.4. Raises ScrapeError."""
+    async def get(self, url: str) -> tuple[bytes, str]:
+        """The page, and its format as `ScrapeTarget.scrape` takes it. Raises ScrapeError."""
         try:
             async with asyncio.timeout(self._config.scrape_timeout):
                 headers = await asyncio.to_thread(self._headers)
@@ -62,7 +63,7 @@ class PageClient:
             raise ScrapeError("the page is not the gzip that it says it is") from None
         raise ScrapeError("too many redirects")
 
-    async def _ask(self, url: str, headers: dict[str, str]) -> tuple[bytes, bool] | str:
+    async def _ask(self, url: str, headers: dict[str, str]) -> tuple[bytes, str] | str:
         """The page, or the URL to ask instead."""
         async with self._client.stream("GET", url, headers=headers, extensions=self._extensions) as response:
             if response.next_request is not None:
@@ -71,16 +72,27 @@ class PageClient:
                 return str(response.next_request.url)
             if response.status_code != 200:
                 raise ScrapeError(f"it answered {response.status_code}")
-            content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if content_type not in _KNOWN:
-                raise ScrapeError("the content type is not of Prometheus text or OpenMetrics")
+            page_format = self._format(response.headers.get("content-type", ""))
             body = await self._read(response)
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding == "gzip":
             body = await asyncio.to_thread(DECOMPRESSORS["gzip"], body, self._config.body_size_limit)
         elif encoding != "identity":
             raise ScrapeError("the page has a content encoding that was not asked for")
-        return body, content_type == _OPENMETRICS
+        return body, page_format
+
+    def _format(self, content_type: str) -> str:
+        media_type, _, parameters = content_type.lower().partition(";")
+        found = _FORMATS.get(media_type.strip())
+        if media_type.strip() == _PROTOBUF:
+            given = {part.strip() for part in parameters.replace('"', "").split(";")}
+            if {"proto=io.prometheus.client.metricfamily", "encoding=delimited"} <= given:
+                found = "protobuf"
+        if found is None and self._config.fallback_scrape_protocol is not None:
+            found = PROTOCOLS[self._config.fallback_scrape_protocol][1]
+        if found is None:
+            raise ScrapeError("the content type is not of Prometheus text, OpenMetrics or Prometheus protobuf")
+        return found
 
     async def _read(self, response: httpx.Response) -> bytes:
         body = bytearray()
@@ -93,7 +105,7 @@ class PageClient:
     def _headers(self) -> dict[str, str]:
         seconds = f"{self._config.scrape_timeout:g}"
         headers = {
-            "accept": _ACCEPT,
+            "accept": self._accept,
             "accept-encoding": "gzip",
             "user-agent": f"otel-pipeline/{__version__}",
             "x-prometheus-scrape-timeout-seconds": seconds,
@@ -109,6 +121,12 @@ class PageClient:
                 raise ScrapeError("the credentials have characters that are not printable ASCII")
             headers["authorization"] = f"{token.type} {secret}"
         return headers
+
+
+def _accept(media_types: Sequence[str]) -> str:
+    """The best first; whatever else a target may have comes last, for some answer 406 where nothing matches."""
+    weights = range(len(media_types) + 1, 0, -1)
+    return ",".join(f"{one};q=0.{weight}" for one, weight in zip((*media_types, "*/*"), weights, strict=True))
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

@@ -7,14 +7,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from otel_pipeline.helpers.peer_endpoint import HttpUrl, is_link_local
 from otel_pipeline.helpers.tls import ClientTls
 from otel_pipeline.options import Duration, Options, Secret
 from otel_pipeline.prometheus import RelabelPlan
 
-__all__ = ["RelabelRule", "ScrapeConfig", "ScrapeConfigs", "Target", "relabel_plan"]
+__all__ = ["PROTOCOLS", "RelabelRule", "ScrapeConfig", "ScrapeConfigs", "ScrapeProtocol", "Target", "relabel_plan"]
+
+ScrapeProtocol = Literal[
+    "PrometheusProto", "PrometheusText0.0.4", "PrometheusText1.0.0", "OpenMetricsText0.0.1", "OpenMetricsText1.0.0"
+]
+PROTOCOLS: dict[ScrapeProtocol, tuple[str, str]] = {
+    "PrometheusProto": (
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8",
+        "protobuf",
+    ),
+    "PrometheusText0.0.4": ("text/plain;version=0.0.4", "text"),
+    "PrometheusText1.0.0": ("text/plain;version=1.0.0;escaping=allow-utf-8", "text"),
+    "OpenMetricsText0.0.1": ("application/openmetrics-text;version=0.0.1", "openmetrics"),
+    "OpenMetricsText1.0.0": ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8", "openmetrics"),
+}
+"""Media type and format of each, by Prometheus' names."""
 
 _UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"(\d+)(B|KB|MB|GB|KiB|MiB|GiB)")
@@ -150,6 +165,33 @@ class Target:
     """Those beside job and instance."""
 
 
+def _check_protocols(protocols: tuple[ScrapeProtocol, ...]) -> tuple[ScrapeProtocol, ...]:
+    if len(set(protocols)) < len(protocols):
+        raise ValueError("names a protocol twice")
+    return protocols
+
+
+ScrapeProtocols = Annotated[tuple[ScrapeProtocol, ...], Field(min_length=1), AfterValidator(_check_protocols)]
+_SCRAPE_PROTOCOLS: tuple[ScrapeProtocol, ...] = ("OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText0.0.4")
+
+
+class GlobalConfig(Options):
+    """What holds for every job that does not say otherwise."""
+
+    scrape_interval: Duration = Field(60.0, ge=0.1)
+    """How often."""
+    scrape_timeout: Duration = Field(10.0, gt=0)
+    """How long one scrape may take. For jobs of a shorter interval it is that interval."""
+    scrape_protocols: ScrapeProtocols = _SCRAPE_PROTOCOLS
+    """The formats to ask for, the best first."""
+    sample_limit: Annotated[int, Field(ge=0)] = 0
+    """More samples than these fail the scrape; 0 is no limit."""
+    body_size_limit: Size = 32 << 20
+    """A larger page, after decompression, fails the scrape. In bytes, or as `10MB`."""
+    external_labels: dict[str, str] = Field(default_factory=dict)
+    """Added to every sample that has no label of that name."""
+
+
 class ScrapeConfig(Options):
     """Targets of one job, and how they are scraped."""
 
@@ -159,6 +201,10 @@ class ScrapeConfig(Options):
     """How often."""
     scrape_timeout: Duration = Field(10.0, gt=0)
     """How long one scrape may take; not longer than the interval."""
+    scrape_protocols: ScrapeProtocols = _SCRAPE_PROTOCOLS
+    """The formats to ask for, the best first. Native histograms come only in `PrometheusProto`."""
+    fallback_scrape_protocol: ScrapeProtocol | None = None
+    """How to read a page whose content type is none of these; without it, such a page fails the scrape."""
     metrics_path: Annotated[str, Field(pattern="^/")] = "/metrics"
     """The path of the page."""
     scheme: Literal["http", "https"] = "http"
@@ -257,6 +303,20 @@ def _is_short(interval: Any) -> bool:
         return False
 
 
+def _job(job: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """A job with what is common to all; a common timeout is not longer than its interval."""
+    whole = {**common, **job}
+    if "scrape_timeout" in common and "scrape_timeout" not in job:
+        try:
+            interval = ScrapeInterval(interval=whole.get("scrape_interval", 60.0)).interval
+            shorter = ScrapeInterval(interval=common["scrape_timeout"]).interval > interval
+        except ValueError:  # told where it stands
+            return whole
+        if shorter:
+            whole["scrape_timeout"] = whole.get("scrape_interval", 60.0)
+    return whole
+
+
 class ScrapeInterval(Options):
     """To read an interval before the rest."""
 
@@ -266,8 +326,22 @@ class ScrapeInterval(Options):
 class ScrapeConfigs(Options):
     """What Prometheus' own configuration says of scraping."""
 
+    for_all: GlobalConfig = Field(default=GlobalConfig(), alias="global")
+    """What holds for every job that does not say otherwise."""
     scrape_configs: Annotated[tuple[ScrapeConfig, ...], Field(min_length=1)]
     """The jobs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down(cls, value: Any) -> Any:
+        """Jobs get what `global` sets and they do not."""
+        given = value.get("global") if isinstance(value, dict) else None
+        if not isinstance(given, dict) or not isinstance(value.get("scrape_configs"), list | tuple):
+            return value
+        common = {name: one for name, one in given.items() if name in GlobalConfig.model_fields}
+        common.pop("external_labels", None)
+        jobs = [_job(job, common) if isinstance(job, dict) else job for job in value["scrape_configs"]]
+        return {**value, "scrape_configs": jobs}
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

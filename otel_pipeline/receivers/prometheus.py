@@ -103,6 +103,7 @@ class _Scraper:
             job=target.job,
             instance=target.instance,
             labels=target.labels,
+            external_labels=list(receiver.config.config.for_all.external_labels.items()),
             resource=list(resource.items()),
             relabel=relabel_plan(job.metric_relabel_configs),
             honor_labels=job.honor_labels,
@@ -124,16 +125,16 @@ class _Scraper:
 
     async def _scrape(self) -> None:
         time_ns, begin = self._clock.time_ns(), self._clock.monotonic()
-        page, openmetrics, problem = None, False, ""
+        page, page_format, problem = None, "text", ""
         try:
-            page, openmetrics = await self._client.get(self._target.url)
+            page, page_format = await self._client.get(self._target.url)
         except ScrapeError as error:
             problem = str(error)
         seconds = self._clock.monotonic() - begin
         if page is not None and len(page) > _OFFLOAD_BYTES:
-            scraped = await asyncio.to_thread(self._native.scrape, page, openmetrics, time_ns, seconds)
+            scraped = await asyncio.to_thread(self._native.scrape, page, page_format, time_ns, seconds)
         else:
-            scraped = self._native.scrape(page, openmetrics, time_ns, seconds)
+            scraped = self._native.scrape(page, page_format, time_ns, seconds)
         self._receiver.count(scraped)
         self._tell(problem or scraped.problem)
         with contextlib.suppress(ConsumeError):  # counted by the edge; the next scrape tells the same and more

@@ -32,8 +32,10 @@ def free_port() -> int:
 T = TypeVar("T")
 
 
-def wait_for(what: str, probe: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """The first result of `probe` that is not None; errors of the network count as None."""
+def wait_for(
+    what: str, probe: Callable[[], T | None], seconds: float = 60.0, *, state: Callable[[], object] = lambda: ""
+) -> T:
+    """The first result of `probe` that is not None; errors of the network count as None. `state` is told at failure."""
     deadline = time.monotonic() + seconds
     last: object = None
     while time.monotonic() < deadline:
@@ -44,7 +46,7 @@ def wait_for(what: str, probe: Callable[[], T | None], seconds: float = 30.0) ->
         if result is not None:
             return result
         time.sleep(0.05)
-    raise TimeoutError(f"{what}: nothing after {seconds} s (last: {last!r})")
+    raise TimeoutError(f"{what}: nothing after {seconds} s (last: {last!r}) {state()}")
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> str:
@@ -67,6 +69,12 @@ def program(name: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+def node_package(name: str) -> None:
+    """Skips the test, or fails in CI, where that package for Node is not installed."""
+    if not (Path(__file__).parent / "node" / "node_modules" / name).is_dir():
+        program(f"{name} for Node (npm ci in tests/end_to_end/node)")
 
 
 @dataclass

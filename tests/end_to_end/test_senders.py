@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
-from tests.end_to_end.harness import Gateway, StartGateway, free_port, program, wait_for
+from tests.end_to_end.harness import Gateway, StartGateway, free_port, node_package, program, wait_for
 
 NODE = Path(__file__).parent / "node"
 FORWARD = """
@@ -125,8 +125,7 @@ def node(protocol: str) -> Callable[[Gateway], str]:
 
     def send(gateway: Gateway) -> str:
         port = gateway.grpc if protocol == "grpc" else gateway.http
-        if not (NODE / "node_modules").is_dir():
-            program("the Node SDK (npm ci in tests/end_to_end/node)")
+        node_package("@opentelemetry/sdk-trace-base")
         command = [program("node"), "send.mjs", protocol, f"http://127.0.0.1:{port}"]
         sent = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=60, check=True)
         return sent.stdout.strip()

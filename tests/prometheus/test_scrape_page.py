@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from otel_pipeline.pdata import Batch, Limits, decode, to_proto
-from otel_pipeline.prometheus import RelabelPlan, Scraped, ScrapeTarget
+from otel_pipeline.prometheus import RelabelPlan, Scraped, ScrapeTarget, SeriesStore
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scrape"
 NOW = 1_767_225_600_000_000_000
@@ -27,11 +27,18 @@ Rule = tuple[str, list[str], str, str, str, str]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def make_target(*rules: Rule, honor_labels: bool = False, sample_limit: int = 0, **labels: str) -> ScrapeTarget:
+def make_target(
+    *rules: Rule,
+    honor_labels: bool = False,
+    sample_limit: int = 0,
+    external: dict[str, str] | None = None,
+    **labels: str,
+) -> ScrapeTarget:
     return ScrapeTarget(
         job="job",
         instance="host:1",
         labels=list(labels.items()),
+        external_labels=list((external or {}).items()),
         resource=[("url.scheme", "http")],
         relabel=RelabelPlan(list(rules)),
         honor_labels=honor_labels,
@@ -48,7 +55,7 @@ def metrics(batch: Batch) -> dict[str, Any]:
 
 
 def scrape(page: str, *, openmetrics: bool = False, target: ScrapeTarget | None = None, now: int = NOW) -> Scraped:
-    return (target or make_target()).scrape(page.encode(), openmetrics, now, 0.25)
+    return (target or make_target()).scrape(page.encode(), "openmetrics" if openmetrics else "text", now, 0.25)
 
 
 def value_of(batch: Batch, name: str) -> float:
@@ -57,7 +64,7 @@ def value_of(batch: Batch, name: str) -> float:
     return value
 
 
-@pytest.mark.parametrize("folder", ["text", "openmetrics", "damaged"])
+@pytest.mark.parametrize("folder", ["text", "openmetrics", "damaged", "jenkins"])
 def test_golden_pages(folder: str) -> None:
     """A page gives these metrics, and refuses these lines for these reasons."""
     page = (GOLDEN / folder / "page.txt").read_text()
@@ -162,11 +169,11 @@ PIECES = [
 @settings(max_examples=300, deadline=None)
 @given(
     page=st.one_of(st.binary(max_size=300), st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)),
-    openmetrics=st.booleans(),
+    page_format=st.sampled_from(["text", "openmetrics", "protobuf"]),
 )
-def test_any_bytes_give_a_checked_batch(page: bytes, openmetrics: bool) -> None:
+def test_any_bytes_give_a_checked_batch(page: bytes, page_format: str) -> None:
     """Nothing panics, and what comes out is a request that every receiver takes as it is."""
-    scraped = make_target().scrape(page, openmetrics, NOW, 0.0)
+    scraped = make_target().scrape(page, page_format, NOW, 0.0)
     assert decode("metrics", scraped.batch.data, False, Limits())[1] is None
     assert value_of(scraped.batch, "up") in (0.0, 1.0)
 
@@ -176,7 +183,7 @@ def test_an_unread_page_is_down() -> None:
     cut = scrape("a 1\n", openmetrics=True)
     other = scrape("<html>\n<body>\n")
     many = scrape("a 1\nb 2\nc 3\n", target=make_target(sample_limit=2))
-    for scraped in (cut, other, many, make_target().scrape(None, False, NOW, 0.0)):
+    for scraped in (cut, other, many, make_target().scrape(None, "text", NOW, 0.0)):
         assert value_of(scraped.batch, "up") == 0
         assert metrics(scraped.batch) == {}
     assert "EOF" in cut.problem
@@ -207,6 +214,100 @@ def test_start_times() -> None:
     assert counter_start(target, 1, NOW + 20) == NOW + 10
     assert counter_start(target, 1, NOW + 30) == NOW + 10
     assert counter_start(target, 1, NOW + 40, "later") == NOW + 30
+
+
+def absent(batch: Batch) -> list[str]:
+    """The metrics whose points say that there is no value any more."""
+    data = {name: getattr(one, one.WhichOneof("data")) for name, one in metrics(batch).items()}
+    flags = {name: {point.flags for point in one.data_points} for name, one in data.items()}
+    assert all(flags[name] in ({0}, {1}) for name in flags)
+    return sorted(name for name in flags if flags[name] == {1})
+
+
+FIVE = (
+    "# TYPE c counter\nc 1\n# TYPE g gauge\ng 1\n"
+    '# TYPE h histogram\nh_bucket{le="+Inf"} 1\nh_sum 1\nh_count 1\n# TYPE s summary\ns_count 1\ns_sum 1\nu 1\n'
+)
+
+
+def test_a_series_that_has_gone_is_told_once() -> None:
+    """Of every kind: after a page without it, and after a scrape that failed; then it is quiet, and may come again."""
+    target = make_target()
+    assert absent(scrape(FIVE, target=target).batch) == []
+    assert absent(scrape("u 1\n", target=target, now=NOW + 1).batch) == ["c", "g", "h", "s"]
+    assert absent(scrape("u 1\n", target=target, now=NOW + 2).batch) == []
+    assert absent(scrape(FIVE, target=target, now=NOW + 3).batch) == []
+    failed = target.scrape(None, "text", NOW + 4, 0.0)
+    assert absent(failed.batch) == ["c", "g", "h", "s", "u"]
+    assert value_of(failed.batch, "up") == 0
+    assert absent(target.scrape(None, "text", NOW + 5, 0.0).batch) == []
+    assert absent(scrape("u 1\n", target=target, now=NOW + 6).batch) == []
+
+
+def test_what_has_a_time_of_its_own_is_not_told_as_gone() -> None:
+    """Prometheus cannot tell either, since such a page may skip a series; unless times are not honoured."""
+    target = make_target()
+    millis = NOW // 1_000_000
+    scrape(f"a 1 {millis}\nb 1\n", target=target)
+    assert absent(scrape("", target=target, now=NOW + 1).batch) == ["b"]
+
+
+def test_series_that_have_gone_leave_the_store() -> None:
+    """The page that Prometheus reads has them no longer, also not for the rest of their expiration."""
+    target = make_target()
+    store = SeriesStore(epoch_ns=NOW, zero_first=False)
+    for page, now in ((FIVE, NOW), ('u{x="1"} 1\n', NOW + 1_000_000_000)):
+        assert store.ingest(scrape(page, target=target, now=now).batch, now).dropped == {}
+    families = {family.name for family in read_text(store.render("text", None, NOW + 1_000_000_000).decode())}
+    assert families - OWN == {"u", "target"} or families - OWN == {"u", "target_info"}
+
+
+def test_memory_of_series_that_come_and_go_is_bounded() -> None:
+    """A target with new series at every scrape is remembered no further than its last page."""
+    target = make_target()
+    for turn in range(6):
+        page = "# TYPE c counter\n" + "".join(f'c{{t="{turn}",n="{n}"}} 1\n' for n in range(60_000))
+        scraped = scrape(page, target=target, now=NOW + turn)
+        points = metrics(scraped.batch)["c"].sum.data_points
+        assert sum(point.flags == 0 for point in points) in (60_000, 0)
+    back = scrape('# TYPE c counter\nc{t="0",n="1"} 1\nc{t="5",n="1"} 1\n', target=target, now=NOW + 9)
+    starts = [point.start_time_unix_nano for point in metrics_of(back.batch, "c") if point.flags == 0]
+    assert starts == [NOW + 5, NOW + 4]
+
+
+def metrics_of(batch: Batch, name: str) -> list[Any]:
+    """The points of a counter, wherever they stand."""
+    found = [m for r in to_proto(batch).resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == name]
+    return [point for metric in found for point in metric.sum.data_points]
+
+
+def test_scope_labels_become_scopes() -> None:
+    """Name, version, schema URL and attributes; what has no such labels is in the scope of the receiver."""
+    page = (
+        'a{otel_scope_version="1",otel_scope_name="lib",otel_scope_schema_url="http://s",otel_scope_x="y",k="v"} 1\n'
+        'b{otel_scope_name="lib",otel_scope_version="1",otel_scope_schema_url="http://s",otel_scope_x="y"} 1\n'
+        'c{otel_scope_version="1"} 1\n'
+    )
+    (resource,) = to_proto(scrape(page).batch).resource_metrics
+    by_name = {one.scope.name: one for one in resource.scope_metrics}
+    assert set(by_name) == {"lib", "otel_pipeline/receivers/prometheus"}
+    lib = by_name["lib"]
+    assert [metric.name for metric in lib.metrics] == ["a", "b"]
+    assert (lib.scope.version, lib.schema_url) == ("1", "http://s")
+    assert [(one.key, one.value.string_value) for one in lib.scope.attributes] == [("x", "y")]
+    assert [one.key for one in lib.metrics[0].gauge.data_points[0].attributes] == ["k"]
+    others = {metric.name: metric for metric in by_name["otel_pipeline/receivers/prometheus"].metrics}
+    assert others["c"].gauge.data_points[0].attributes[0].key == "otel_scope_version"
+
+
+def test_external_labels_fill_what_is_free() -> None:
+    """On samples of the page and of the receiver; a label that is there stays."""
+    target = make_target(external={"site": "fra", "env": "outer"}, env="own")
+    scraped = scrape('a 1\nb{site="page"} 1\n', target=target)
+    assert attributes_of(scraped.batch, "a") == [{"env": "own", "site": "fra"}]
+    assert attributes_of(scraped.batch, "b") == [{"env": "own", "site": "page"}]
+    up = next(m for s in to_proto(scraped.batch).resource_metrics[0].scope_metrics for m in s.metrics if m.name == "up")
+    assert {one.key for one in up.gauge.data_points[0].attributes} == {"env", "site"}
 
 
 def attributes_of(batch: Batch, name: str) -> list[dict[str, str]]:
@@ -245,5 +346,5 @@ def test_relabelling() -> None:
 
 def test_gzip_is_not_a_page() -> None:
     """Bytes that are no text are refused, each line of them."""
-    scraped = make_target().scrape(gzip.compress(b"a 1\n" * 100, mtime=0), False, NOW, 0.0)
+    scraped = make_target().scrape(gzip.compress(b"a 1\n" * 100, mtime=0), "text", NOW, 0.0)
     assert scraped.problem

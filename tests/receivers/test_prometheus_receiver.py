@@ -4,7 +4,7 @@ import asyncio
 import base64
 import gzip
 import logging
-import shutil
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf.json_format import ParseDict
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 from pydantic import ValidationError
 
@@ -22,7 +23,8 @@ from otel_pipeline.config.printed import print_config
 from otel_pipeline.pdata import Signal, to_proto
 from otel_pipeline.receivers.prometheus import Prometheus, PrometheusReceiverConfig
 from otel_pipeline.testing import Sink, make_settings, until
-from tests.end_to_end.harness import free_port
+from tests.end_to_end.harness import free_port, program
+from tests.oracle.metric_family import MetricFamily, delimited
 
 SECRET = "canary-4711-token"
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -38,6 +40,29 @@ async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n")
     while True:
         writer.write(b"a 1\n" * 4096)
+        await writer.drain()
+
+
+async def dripping(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A byte now and then: never quiet, never done."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n")
+    while True:
+        writer.write(b"#")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def endless_line(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\na{b="')
+    while True:
+        writer.write(b"x" * 4096)
+        await writer.drain()
+
+
+async def endless_headers(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"x: y\r\n" * 1000)
         await writer.drain()
 
 
@@ -70,9 +95,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site(**answers: bytes | Script) -> AsyncIterator[Site]:
+async def site(tls: ssl.SSLContext | None = None, /, **answers: bytes | Script) -> AsyncIterator[Site]:
     made = Site({f"/{path}": answer for path, answer in answers.items()})
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
@@ -84,10 +109,11 @@ async def site(**answers: bytes | Script) -> AsyncIterator[Site]:
 
 
 @asynccontextmanager
-async def scraping(port: int, **job: Any) -> AsyncIterator[Sink]:
-    """A receiver that scrapes ten times a second."""
+async def scraping(port: int, everywhere: dict[str, Any] | None = None, **job: Any) -> AsyncIterator[Sink]:
+    """A receiver that scrapes ten times a second; `everywhere` is the block `global`."""
     target = {"job_name": "job", "scrape_interval": "100ms", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-    options = PrometheusReceiverConfig.model_validate({"config": {"scrape_configs": [{**target, **job}]}})
+    config = {"global": everywhere or {}, "scrape_configs": [{**target, **job}]}
+    options = PrometheusReceiverConfig.model_validate({"config": config})
     sink = Sink()
     receiver = Prometheus(options, make_settings("prometheus"), {Signal.METRICS: sink})
     await receiver.start()
@@ -108,6 +134,16 @@ def last(sink: Sink) -> dict[str, float]:
     return found
 
 
+async def shows(sink: Sink, **numbers: float) -> None:
+    """Waits for a batch with these gauges and sums."""
+    await until(lambda: numbers.items() <= last(sink).items(), 60)
+
+
+async def scraped(sink: Sink, times: int) -> None:
+    """Waits for so many scrapes."""
+    await until(lambda: len(sink.batches) >= times, 60)
+
+
 async def test_prometheus_client_is_scraped() -> None:
     """A page of the real library comes with its target's resource and the receiver's own series."""
     registry = CollectorRegistry()
@@ -116,7 +152,7 @@ async def test_prometheus_client_is_scraped() -> None:
     try:
         port = server.server_port
         async with scraping(port) as sink:
-            await until(lambda: last(sink).get("work_total") == 3)
+            await shows(sink, work_total=3)
         resource = to_proto(sink.batches[-1]).resource_metrics[0].resource
         assert {a.key: a.value.string_value for a in resource.attributes} == {
             "service.name": "job",
@@ -135,36 +171,45 @@ async def test_prometheus_client_is_scraped() -> None:
 
 
 async def test_a_prometheus_server_is_scraped(tmp_path: Path) -> None:
-    """Everything on the page of Debian's Prometheus is taken."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("prometheus is not installed")
+    """Everything on the page of Debian's Prometheus is taken, in each of its formats."""
     port = free_port()
     (tmp_path / "prometheus.yml").write_text("{}")
-    command = [program, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+    command = [program("prometheus"), f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
                f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        async with scraping(port) as sink:
-            await until(lambda: "prometheus_build_info" in last(sink))
-        numbers = last(sink)
-        assert numbers["up"] == 1
-        assert numbers["scrape_samples_scraped"] > 200
-        assert {"process_cpu_seconds_total", "go_goroutines"} <= numbers.keys()
+        found = {}
+        for protocol in ("PrometheusText0.0.4", "OpenMetricsText0.0.1", "PrometheusProto"):
+            async with scraping(port, scrape_protocols=[protocol]) as sink:
+                await shows(sink, up=1, prometheus_build_info=1)
+            found[protocol] = last(sink)
+            assert found[protocol]["up"] == 1
+            assert found[protocol]["scrape_samples_scraped"] > 200
+            assert {"process_cpu_seconds_total", "go_goroutines"} <= found[protocol].keys()
+        text, _openmetrics, protobuf = found.values()
+        assert text.keys() <= protobuf.keys()  # it has been asked more often by then
     finally:
         process.terminate()
         await process.wait()
 
 
-BOMB = gzip.compress(bytes(64 << 20), mtime=0)
+BOMB = gzip.compress(bytes(100 << 20), mtime=0)
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 HOSTILE: dict[str, tuple[bytes | Script, str]] = {
     "endless": (endless, "body_size_limit"),
+    "endless_line": (endless_line, "body_size_limit"),
+    "endless_headers": (endless_headers, ""),
     "silent": (silent, "scrape_timeout"),
+    "dripping": (dripping, "scrape_timeout"),
     "large": (page(b"a 1\n" * 50_000), "body_size_limit"),
     "bomb": (page(BOMB, content_encoding="gzip"), "body_size_limit"),
     "no_gzip": (page(b"a 1\n", content_encoding="gzip"), "not the gzip"),
     "brotli": (page(b"a 1\n", content_encoding="br"), "content encoding"),
     "html": (page(b"<html></html>", content_type="text/html"), "content type"),
+    "other_protobuf": (page(b"", content_type="application/vnd.google.protobuf"), "content type"),
+    "cut_protobuf": (page(b"\x20a", content_type=PROTOBUF), "whole metric families"),
+    "cut_openmetrics": (page(b"a 1\n", content_type="application/openmetrics-text"), "# EOF"),
+    "no_page": (page(b"{}"), "nothing on the page"),
     "elsewhere": (page(b"", "302 Found", location="http://169.254.169.254/secret"), "another host"),
     "circle": (page(b"", "302 Found", location="/metrics"), "too many redirects"),
     "refusal": (page(SECRET.encode(), "401 Unauthorized"), "answered 401"),
@@ -178,9 +223,10 @@ async def test_hostile_targets_are_down(name: str, caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO)
     answer, reason = HOSTILE[name]
     async with site(metrics=answer) as target, scraping(target.port, body_size_limit="64KB") as sink:
-        await until(lambda: len(sink.batches) >= 3)
+        await scraped(sink, 3)
     assert last(sink)["up"] == 0
-    assert last(sink)["scrape_samples_scraped"] == 0
+    assert last(sink)["scrape_samples_scraped"] == (1 if name == "cut_openmetrics" else 0)
+    assert "a" not in last(sink)
     told = [record.message for record in caplog.records if "scrape of" in record.message]
     assert len(told) == 1
     assert reason in told[0]
@@ -192,7 +238,128 @@ async def test_a_redirect_on_the_same_host_and_gzip_are_followed() -> None:
     body = gzip.compress(b"a 4\n", mtime=0)
     answers = {"metrics": page(b"", "302 Found", location="/there"), "there": page(body, content_encoding="gzip")}
     async with site(**answers) as target, scraping(target.port) as sink:
-        await until(lambda: last(sink).get("a") == 4)
+        await shows(sink, a=4)
+
+
+async def test_tls(certificates: Path) -> None:
+    """Only targets that prove who they are, and only to those, unless told otherwise; with our own certificate."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    mutual = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
+    mutual.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    mutual.verify_mode = ssl.CERT_REQUIRED
+    authority = {"ca_file": str(certificates / "ca.pem")}
+    own = {"cert_file": str(certificates / "client.pem"), "key_file": str(certificates / "client.key")}
+    for context, options, up in [
+        (server, authority, 1),
+        (server, {}, 0),
+        (server, {"insecure_skip_verify": True}, 1),
+        (server, {**authority, "server_name": "localhost"}, 1),
+        (server, {**authority, "server_name": "other.example"}, 0),
+        (mutual, {**authority, **own}, 1),
+        (mutual, authority, 0),
+    ]:
+        async with site(context, metrics=page(b"a 1\n")) as target:
+            async with scraping(target.port, scheme="https", tls_config=options) as sink:
+                await scraped(sink, 2)
+            assert (last(sink)["up"], last(sink).get("a", 0)) == (up, up), options
+
+
+async def test_formats_are_asked_for_in_order_and_told_by_the_content_type() -> None:
+    """The best first; what comes is read as what it says it is."""
+    body = delimited([ParseDict({"name": "a", "type": 1, "metric": [{"gauge": {"value": 4}}]}, MetricFamily())])
+    names = ["PrometheusProto", "OpenMetricsText1.0.0", "PrometheusText0.0.4"]
+    for content_type, content in [
+        (PROTOBUF, body),
+        ("application/openmetrics-text; version=1.0.0", b"a 4\n# EOF\n"),
+        ("text/plain", b"a 4\n"),
+        ("", b"a 4\n"),
+    ]:
+        async with (
+            site(metrics=page(content, content_type=content_type)) as target,
+            scraping(target.port, scrape_protocols=names) as sink,
+        ):
+            await shows(sink, a=4)
+    (accept,) = [line for line in target.heads[0].lower().splitlines() if line.startswith("accept:")]
+    kinds = [one.strip().split(";")[0] for one in accept.removeprefix("accept:").split(",")]
+    assert kinds == ["application/vnd.google.protobuf", "application/openmetrics-text", "text/plain", "*/*"]
+    weights = [float(one.rpartition("q=")[2]) for one in accept.split(",")]
+    assert weights == sorted(weights, reverse=True)
+
+
+async def test_a_page_of_an_unknown_type_is_read_by_the_fallback() -> None:
+    """Where there is one."""
+    async with (
+        site(metrics=page(b"a 4\n", content_type="application/octet-stream")) as target,
+        scraping(target.port, fallback_scrape_protocol="PrometheusText0.0.4") as sink,
+    ):
+        await shows(sink, a=4)
+
+
+async def test_a_target_that_comes_and_goes() -> None:
+    """Its series are told as gone at the first scrape that fails, not again, and come back."""
+    answers: dict[str, bytes | Script] = {"metrics": page(b"a 1\n")}
+    async with site(**answers) as target, scraping(target.port) as sink:
+        await shows(sink, a=1)
+        target.answers["/metrics"] = page(b"", "503 Service Unavailable")
+        await until(lambda: [flags(batch) for batch in sink.batches][-2:] == [set(), set()], 60)
+        assert sum(flags(batch) == {"a"} for batch in sink.batches) == 1
+        target.answers["/metrics"] = page(b"a 2\n")
+        await shows(sink, a=2)
+
+
+def flags(batch: Any) -> set[str]:
+    """The gauges of a batch that have no value any more."""
+    found = [m for r in to_proto(batch).resource_metrics for s in r.scope_metrics for m in s.metrics]
+    return {one.name for one in found if one.gauge.data_points[0].flags}
+
+
+def test_what_is_global_holds_for_all_jobs() -> None:
+    """Unless a job says otherwise; a common timeout gives way to a shorter interval."""
+    static = [{"targets": ["a:1"]}]
+    config = {
+        "global": {
+            "scrape_interval": "30s",
+            "scrape_timeout": "20s",
+            "scrape_protocols": ["PrometheusProto"],
+            "sample_limit": 7,
+            "body_size_limit": "1MB",
+            "external_labels": {"site": "fra"},
+        },
+        "scrape_configs": [
+            {"job_name": "one", "static_configs": static},
+            {"job_name": "two", "static_configs": static, "scrape_interval": "5s", "sample_limit": 0},
+        ],
+    }
+    read_back = PrometheusReceiverConfig.model_validate({"config": config}).config
+    one, two = read_back.scrape_configs
+    assert (one.scrape_interval, one.scrape_timeout, one.sample_limit) == (30, 20, 7)
+    assert (one.body_size_limit, one.scrape_protocols) == (1 << 20, ("PrometheusProto",))
+    assert (two.scrape_interval, two.scrape_timeout, two.sample_limit) == (5, 5, 0)
+    assert read_back.for_all.external_labels == {"site": "fra"}
+
+
+async def test_external_labels_come_with_the_samples() -> None:
+    """From the block `global` to the batch."""
+    async with (
+        site(metrics=page(b"a 1\n")) as target,
+        scraping(target.port, {"external_labels": {"site": "fra"}}) as sink,
+    ):
+        await shows(sink, a=1)
+    found = [m for m in to_proto(sink.batches[-1]).resource_metrics[0].scope_metrics[0].metrics if m.name == "a"]
+    assert [(one.key, one.value.string_value) for one in found[0].gauge.data_points[0].attributes] == [("site", "fra")]
+
+
+async def test_jenkins() -> None:
+    """A page as the Prometheus plugin of Jenkins writes it, behind its redirect."""
+    body = (Path(__file__).parents[1] / "golden" / "scrape" / "jenkins" / "page.txt").read_bytes()
+    moved = page(b"", "302 Found", location="/prometheus/")
+    there = page(body, content_type="text/plain; version=0.0.4; charset=utf-8")
+    answers: dict[str, bytes | Script] = {"prometheus": moved, "prometheus/": there}
+    async with site(**answers) as target, scraping(target.port, metrics_path="/prometheus") as sink:
+        await shows(sink, up=1)
+    assert last(sink)["default_jenkins_builds_success_build_count_total"] == 41
+    assert last(sink)["default_jenkins_builds_last_build_result"] == 1
 
 
 @pytest.mark.parametrize("scheme", ["basic", "bearer", "file"])
@@ -209,7 +376,7 @@ async def test_credentials_are_sent_and_not_shown(
         "file": {"authorization": {"type": "Token", "credentials_file": str(file)}},
     }[scheme]
     async with site(metrics=page(b"a 1\n")) as target, scraping(target.port, **options) as sink:
-        await until(lambda: last(sink).get("a") == 1)
+        await shows(sink, a=1)
     sent = {
         "basic": f"Basic {base64.b64encode(f'me:{SECRET}'.encode()).decode()}",
         "bearer": f"Bearer {SECRET}",
@@ -245,6 +412,9 @@ def test_print_config_masks_secrets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"scrape_protocols": []}, "at least 1 item"),
+        ({"scrape_protocols": ["PrometheusProto", "PrometheusProto"]}, "twice"),
+        ({"scrape_protocols": ["Proto"]}, "PrometheusText0.0.4"),
         ({"scrape_timeout": "2m"}, "longer than scrape_interval"),
         ({"static_configs": [{"targets": ["http://a:1/x"]}]}, "host:port"),
         ({"static_configs": [{"targets": ["169.254.169.254:80"]}]}, "link-local"),

@@ -1,9 +1,12 @@
 //! The receiver `prometheus`: from the page of a target to a checked batch of metrics.
 
+mod families;
+mod histograms;
+mod known;
 mod page;
 mod relabel;
+mod role;
 mod sample;
-mod starts;
 mod text;
 mod write;
 
@@ -11,15 +14,26 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::batch::Batch;
 use crate::otlp::Signal;
+use known::Known;
 use page::Page;
 pub use relabel::RelabelPlan;
 use sample::Labels;
-use starts::Starts;
+
+/// How a page is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text 0.0.4, or 1.0.0 with its quoted names.
+    Text,
+    OpenMetrics,
+    /// Delimited `io.prometheus.client.MetricFamily`.
+    Protobuf,
+}
 
 /// What holds for every sample of a target.
 pub struct Rules {
@@ -27,6 +41,8 @@ pub struct Rules {
     instance: String,
     /// Of the target, without job and instance.
     labels: Vec<(String, String)>,
+    /// Labels of whatever has no label of that name.
+    external: Vec<(String, String)>,
     /// Attributes of the resource, beside job and instance.
     resource: Vec<(String, String)>,
     relabel: Py<RelabelPlan>,
@@ -37,6 +53,15 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Adds the external labels that are not there yet.
+    fn add_external<'a>(&'a self, labels: &mut Labels<'a>) {
+        for (name, value) in &self.external {
+            if !labels.iter().any(|(known, _)| known == name) {
+                labels.push((Cow::Borrowed(name), Cow::Borrowed(value)));
+            }
+        }
+    }
+
     /// Adds the labels of the target. Where the page has one too, the target's wins and the other becomes `exported_`,
     /// or the page's wins, as configured.
     fn add_target<'a>(&'a self, labels: &mut Labels<'a>) {
@@ -81,18 +106,19 @@ pub struct Scraped {
 #[pyclass(frozen, module = "otel_pipeline._native")]
 pub struct ScrapeTarget {
     rules: Rules,
-    starts: Mutex<Starts>,
+    known: Mutex<Known>,
 }
 
 #[pymethods]
 impl ScrapeTarget {
     #[new]
-    #[pyo3(signature = (*, job, instance, labels, resource, relabel, honor_labels, honor_timestamps, sample_limit))]
+    #[pyo3(signature = (*, job, instance, labels, external_labels = Vec::new(), resource, relabel, honor_labels, honor_timestamps, sample_limit))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         job: String,
         instance: String,
         labels: Vec<(String, String)>,
+        external_labels: Vec<(String, String)>,
         resource: Vec<(String, String)>,
         relabel: Py<RelabelPlan>,
         honor_labels: bool,
@@ -103,6 +129,7 @@ impl ScrapeTarget {
             job,
             instance,
             labels,
+            external: external_labels,
             resource,
             relabel,
             honor_labels,
@@ -111,7 +138,7 @@ impl ScrapeTarget {
         };
         Self {
             rules,
-            starts: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -120,12 +147,18 @@ impl ScrapeTarget {
         &self,
         py: Python<'_>,
         page: Option<Bound<'_, PyBytes>>,
-        openmetrics: bool,
+        format: &str,
         now_ns: u64,
         duration_seconds: f64,
     ) -> PyResult<Scraped> {
+        let format = match format {
+            "text" => Format::Text,
+            "openmetrics" => Format::OpenMetrics,
+            "protobuf" => Format::Protobuf,
+            _ => return Err(PyValueError::new_err("unknown format")),
+        };
         let bytes = page.as_ref().map(|page| page.as_bytes());
-        let read = || self.read(bytes, openmetrics, now_ns, duration_seconds);
+        let read = || self.read(bytes, format, now_ns, duration_seconds);
         let (body, items, told) = py.detach(read);
         let batch = Batch::from_vec(Signal::Metrics, body, items);
         Ok(Scraped {
@@ -148,12 +181,12 @@ impl ScrapeTarget {
     fn read(
         &self,
         bytes: Option<&[u8]>,
-        openmetrics: bool,
+        format: Format,
         now_ns: u64,
         duration_seconds: f64,
     ) -> (Vec<u8>, u64, Told) {
         let mut page = Page::new(&self.rules, now_ns);
-        let read = bytes.map(|bytes| page.read(bytes, openmetrics));
+        let read = bytes.map(|bytes| page.read(bytes, format));
         let up = matches!(read, Some(Ok(())));
         if !up {
             page.groups.clear();
@@ -184,10 +217,10 @@ impl ScrapeTarget {
             page.report(name, help, value);
         }
         let mut refused = std::mem::take(&mut page.refused);
-        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (body, items) = write::request(&page, &self.rules, &mut starts, &mut refused);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (body, items) = write::request(&page, &self.rules, &mut known, &mut refused);
         if up {
-            starts.scraped(now_ns);
+            known.scraped(now_ns);
         }
         let told = Told {
             problem: read.and_then(Result::err).unwrap_or_default(),

@@ -7,17 +7,25 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::sample::{Exemplar, Kind, Labels, MAX_LABELS, Meta, Refused, Sample, nanoseconds};
+use super::known::Metric;
+use super::role::{Part, Role};
+use super::sample::{
+    Exemplar, Kind, Labels, MAX_LABELS, Meta, Native, Refused, Sample, nanoseconds,
+};
 use super::text::{self, Line};
-use super::{Rules, write};
+use super::{Format, Rules, write};
 
 const MAX_HELP_BYTES: usize = 4096;
 const MAX_EXEMPLARS: usize = 64;
+/// What `sample_limit` is where there is none: a page that has more wants to fill the memory.
+const MAX_SAMPLES: u64 = 1_000_000;
 
 /// What is known of one series of the page until now.
 #[derive(Default)]
 pub struct Point {
     pub time_ns: u64,
+    /// The time stands on the page.
+    pub timed: bool,
     /// Unix nanoseconds; 0 where the page does not say.
     pub created_ns: u64,
     pub value: Option<f64>,
@@ -26,6 +34,7 @@ pub struct Point {
     /// Bounds with cumulative counts, or quantiles with values.
     pub parts: Vec<(f64, f64)>,
     pub exemplars: Vec<Exemplar>,
+    pub native: Option<Box<Native>>,
 }
 
 pub struct Family {
@@ -37,7 +46,7 @@ pub struct Family {
 /// What comes from one job and instance.
 #[derive(Default)]
 pub struct Group {
-    pub families: IndexMap<String, Family>,
+    pub families: IndexMap<Metric, Family>,
     /// The labels of `target_info`: attributes of the resource.
     pub info: Vec<(String, String)>,
 }
@@ -45,31 +54,13 @@ pub struct Group {
 /// One page, sorted by job and instance.
 pub struct Page<'r> {
     rules: &'r Rules,
-    now_ns: u64,
+    pub now_ns: u64,
     metas: HashMap<String, Rc<Meta>>,
     pub groups: IndexMap<(String, String), Group>,
     pub refused: Refused,
     /// Samples on the page, and those of them that relabelling kept.
     pub scraped: u64,
     pub kept: u64,
-}
-
-/// What a sample says of its point.
-enum Part {
-    Value,
-    Bucket,
-    Quantile,
-    Count,
-    Sum,
-    Created,
-}
-
-struct Role {
-    meta: Rc<Meta>,
-    part: Part,
-    /// What the family's name lacks of that of the sample, and has instead.
-    suffix: &'static str,
-    instead: &'static str,
 }
 
 impl<'r> Page<'r> {
@@ -85,8 +76,20 @@ impl<'r> Page<'r> {
         }
     }
 
-    /// Takes a page of text in; the error says why nothing of it can be used.
-    pub fn read(&mut self, page: &[u8], openmetrics: bool) -> Result<(), String> {
+    /// Takes a page in; the error says why nothing of it can be used.
+    pub fn read(&mut self, page: &[u8], format: Format) -> Result<(), String> {
+        match format {
+            Format::Text => self.read_lines(page, false),
+            Format::OpenMetrics => self.read_lines(page, true),
+            Format::Protobuf => self.read_families(page),
+        }?;
+        if self.scraped == 0 && !self.refused.is_empty() {
+            return Err("nothing on the page can be read".to_owned());
+        }
+        Ok(())
+    }
+
+    fn read_lines(&mut self, page: &[u8], openmetrics: bool) -> Result<(), String> {
         let mut ended = false;
         for line in text::lines(page) {
             match text::line(line, openmetrics) {
@@ -97,21 +100,28 @@ impl<'r> Page<'r> {
                 Ok(line) => self.take(line),
                 Err(reason) => self.refuse(reason),
             }
-            let limit = self.rules.sample_limit;
-            if limit > 0 && self.kept > limit {
-                return Err(format!("more samples than sample_limit: {limit}"));
-            }
+            self.check_limit()?;
         }
         if openmetrics && !ended {
             return Err("the page does not end with # EOF".to_owned());
         }
-        if self.scraped == 0 && !self.refused.is_empty() {
-            return Err("no line of the page can be read".to_owned());
+        Ok(())
+    }
+
+    pub fn check_limit(&self) -> Result<(), String> {
+        let limit = self.rules.sample_limit;
+        if limit > 0 && self.kept > limit {
+            return Err(format!("more samples than sample_limit: {limit}"));
+        }
+        if limit == 0 && self.kept > MAX_SAMPLES {
+            return Err(format!(
+                "more samples than {MAX_SAMPLES}, with no sample_limit"
+            ));
         }
         Ok(())
     }
 
-    fn refuse(&mut self, reason: &'static str) {
+    pub fn refuse(&mut self, reason: &'static str) {
         *self.refused.entry(reason).or_default() += 1;
     }
 
@@ -120,12 +130,13 @@ impl<'r> Page<'r> {
             Line::Type(name, kind) => self.meta(name).kind = Kind::parse(kind),
             Line::Unit(name, unit) => self.meta(name).unit = cut(unit).to_owned(),
             Line::Help(name, help) => self.meta(name).help = cut(&help).to_owned(),
-            Line::Sample(sample) => {
-                self.scraped += 1;
-                if let Err(reason) = self.sample(sample) {
+            Line::Sample(sample) => match Role::of(&sample.name, &self.metas) {
+                Ok(role) => self.add(sample, &role),
+                Err(reason) => {
+                    self.scraped += 1;
                     self.refuse(reason);
                 }
-            }
+            },
             Line::Eof | Line::Nothing => {}
         }
     }
@@ -134,8 +145,15 @@ impl<'r> Page<'r> {
         Rc::make_mut(self.metas.entry(name.into_owned()).or_default())
     }
 
-    fn sample(&mut self, sample: Sample<'_>) -> Result<(), &'static str> {
-        let role = self.role(&sample)?;
+    /// Takes a sample in, or counts why not.
+    pub fn add(&mut self, sample: Sample<'_>, role: &Role) {
+        self.scraped += 1;
+        if let Err(reason) = self.sample(sample, role) {
+            self.refuse(reason);
+        }
+    }
+
+    fn sample(&mut self, sample: Sample<'_>, role: &Role) -> Result<(), &'static str> {
         let rules = self.rules;
         let mut labels = sample.labels;
         rules.add_target(&mut labels);
@@ -144,6 +162,7 @@ impl<'r> Page<'r> {
             return Ok(());
         }
         labels.retain(|(_, value)| !value.is_empty());
+        rules.add_external(&mut labels);
         if labels.len() > MAX_LABELS {
             return Err("label_limit");
         }
@@ -167,59 +186,39 @@ impl<'r> Page<'r> {
             _ => 0.0,
         };
         let base = name.strip_suffix(role.suffix).ok_or("renamed_part")?;
-        let family = group.families.entry(format!("{base}{}", role.instead));
-        let family = family.or_insert_with(|| Family {
+        let (scope, schema_url) = write::scope(&mut labels);
+        let metric = Metric {
+            scope,
+            schema_url,
+            name: format!("{base}{}", role.instead),
+            unit: role.meta.unit.clone(),
+            kind: role.meta.kind,
+        };
+        let family = group.families.entry(metric).or_insert_with(|| Family {
             meta: Rc::clone(&role.meta),
             points: IndexMap::new(),
         });
-        if family.meta.kind != role.meta.kind {
-            return Err("type_conflict");
-        }
         labels.sort_unstable();
-        let point = family
-            .points
-            .entry(write::attributes(role.meta.kind, &labels));
-        let point = point.or_default();
+        let attributes = write::attributes(role.meta.kind, &labels);
+        let point = family.points.entry(attributes).or_default();
         let honoured = sample.time_ns.filter(|_| rules.honor_timestamps);
         point.time_ns = honoured.unwrap_or(self.now_ns);
-        point.add(&role.part, key, sample.value, sample.exemplar)
-    }
-
-    /// Which family a sample belongs to: its own name's, or that of a histogram, summary or counter with a suffix.
-    fn role(&self, sample: &Sample<'_>) -> Result<Role, &'static str> {
-        let name = sample.name.as_ref();
-        if let Some(meta) = self.metas.get(name) {
-            let part = match meta.kind {
-                Kind::Histogram => return Err("stray_sample"),
-                Kind::Summary => Part::Quantile,
-                _ => Part::Value,
-            };
-            return Ok(Role::new(meta, part, "", ""));
+        point.timed = honoured.is_some();
+        if sample.created_ns > 0 {
+            point.created_ns = sample.created_ns;
         }
-        for suffix in ["_bucket", "_count", "_sum", "_created", "_total", "_info"] {
-            let meta = name
-                .strip_suffix(suffix)
-                .and_then(|base| self.metas.get(base));
-            let Some(meta) = meta else { continue };
-            return match (meta.kind, suffix) {
-                (Kind::Histogram, "_bucket") => Ok(Role::new(meta, Part::Bucket, suffix, "")),
-                (Kind::Histogram | Kind::Summary, "_count") => {
-                    Ok(Role::new(meta, Part::Count, suffix, ""))
-                }
-                (Kind::Histogram | Kind::Summary, "_sum") => {
-                    Ok(Role::new(meta, Part::Sum, suffix, ""))
-                }
-                (Kind::Histogram | Kind::Summary, "_created") => {
-                    Ok(Role::new(meta, Part::Created, suffix, ""))
-                }
-                (Kind::Counter, "_created") => Ok(Role::new(meta, Part::Created, suffix, "_total")),
-                (Kind::Counter, "_total") | (Kind::State, "_info") | (Kind::Gauge, "_bucket") => {
-                    Ok(Role::new(meta, Part::Value, "", ""))
-                }
-                _ => continue,
-            };
+        let room = MAX_EXEMPLARS.saturating_sub(point.exemplars.len());
+        point
+            .exemplars
+            .extend(sample.exemplars.into_iter().take(room));
+        match sample.native {
+            Some(_) if point.native.is_some() => Err("duplicate_sample"),
+            Some(native) => {
+                point.native = Some(native);
+                Ok(())
+            }
+            None => point.add(role.part, key, sample.value),
         }
-        Ok(Role::new(&Rc::default(), Part::Value, "", ""))
     }
 
     /// Sets a gauge that the receiver itself tells of the target.
@@ -233,67 +232,48 @@ impl<'r> Page<'r> {
             help: help.to_owned(),
             unit: String::new(),
         };
-        let family = Family {
-            meta: Rc::new(meta),
-            points: IndexMap::new(),
+        let metric = Metric {
+            scope: Vec::new(),
+            schema_url: String::new(),
+            name: name.to_owned(),
+            unit: String::new(),
+            kind: Kind::Gauge,
         };
-        let families = &mut group.or_default().families;
-        families.insert(name.to_owned(), family);
         let borrowed = |(name, value): &'r (String, String)| (Cow::from(name), Cow::from(value));
         let mut labels: Labels<'_> = rules.labels.iter().map(borrowed).collect();
+        rules.add_external(&mut labels);
         labels.sort_unstable();
         let point = Point {
             time_ns: self.now_ns,
             value: Some(value),
             ..Point::default()
         };
-        if let Some(family) = families.get_mut(name) {
-            let key = write::attributes(Kind::Gauge, &labels);
-            family.points.insert(key, point);
-        }
-    }
-}
-
-impl Role {
-    fn new(meta: &Rc<Meta>, part: Part, suffix: &'static str, instead: &'static str) -> Self {
-        Self {
-            meta: Rc::clone(meta),
-            part,
-            suffix,
-            instead,
-        }
+        let points = IndexMap::from([(write::attributes(Kind::Gauge, &labels), point)]);
+        let meta = Rc::new(meta);
+        let families = &mut group.or_default().families;
+        families.insert(metric, Family { meta, points });
     }
 }
 
 impl Point {
-    fn add(
-        &mut self,
-        part: &Part,
-        key: f64,
-        value: f64,
-        exemplar: Option<Exemplar>,
-    ) -> Result<(), &'static str> {
+    fn add(&mut self, part: Part, key: f64, value: f64) -> Result<(), &'static str> {
         let slot = match part {
             Part::Bucket | Part::Quantile => {
                 self.parts.push((key, value));
-                None
+                return Ok(());
             }
             Part::Created => {
                 self.created_ns = nanoseconds(value).unwrap_or(0);
-                None
+                return Ok(());
             }
-            Part::Value => Some(&mut self.value),
-            Part::Count => Some(&mut self.count),
-            Part::Sum => Some(&mut self.sum),
+            Part::Value => &mut self.value,
+            Part::Count => &mut self.count,
+            Part::Sum => &mut self.sum,
         };
-        if let Some(slot) = slot {
-            if slot.is_some() {
-                return Err("duplicate_sample");
-            }
-            *slot = Some(value);
+        if slot.is_some() {
+            return Err("duplicate_sample");
         }
-        let room = MAX_EXEMPLARS.saturating_sub(self.exemplars.len());
-        self.exemplars.extend(exemplar.into_iter().take(room));
+        *slot = Some(value);
         Ok(())
     }
 }
@@ -309,7 +289,8 @@ fn pop<'a>(labels: &mut Labels<'a>, name: &str) -> Option<Cow<'a, str>> {
     Some(labels.swap_remove(at).1)
 }
 
-fn cut(text: &str) -> &str {
+/// Help and units, no longer than the limit.
+pub fn cut(text: &str) -> &str {
     let end = (0..=MAX_HELP_BYTES.min(text.len()))
         .rev()
         .find(|&at| text.is_char_boundary(at));

@@ -17,14 +17,37 @@ pub const MAX_LABELS: usize = 128;
 /// A longer line is refused before anyone looks inside.
 pub const MAX_LINE_BYTES: usize = 1 << 18;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sample<'a> {
     pub name: Cow<'a, str>,
     pub labels: Labels<'a>,
     pub value: f64,
     /// Unix nanoseconds.
     pub time_ns: Option<u64>,
-    pub exemplar: Option<Exemplar>,
+    /// Unix nanoseconds; 0 where the sample itself does not say.
+    pub created_ns: u64,
+    pub exemplars: Vec<Exemplar>,
+    /// Instead of a value.
+    pub native: Option<Box<Native>>,
+}
+
+/// A native histogram, its buckets as they are in OTLP.
+#[derive(Debug, Default)]
+pub struct Native {
+    pub scale: i32,
+    pub zero_threshold: f64,
+    pub zero_count: u64,
+    pub positive: Buckets,
+    pub negative: Buckets,
+    pub count: u64,
+    pub sum: f64,
+}
+
+/// Counts of neighbouring buckets, from the index of the first on.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    pub offset: i32,
+    pub counts: Vec<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,11 +58,13 @@ pub struct Exemplar {
     pub time_ns: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// A histogram whose buckets grow by a constant factor.
+    Native,
     Summary,
     /// Info and state set.
     State,
@@ -57,6 +82,14 @@ impl Kind {
             "info" | "stateset" => Self::State,
             _ => Self::Unknown,
         }
+    }
+
+    /// Whether its points count from a start on.
+    pub fn is_cumulative(self) -> bool {
+        matches!(
+            self,
+            Self::Counter | Self::Histogram | Self::Native | Self::Summary
+        )
     }
 }
 

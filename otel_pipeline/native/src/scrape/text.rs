@@ -101,9 +101,9 @@ fn sample(text: &str, openmetrics: bool) -> Result<Sample<'_>> {
         false => word(rest),
     };
     let time_ns = timestamp(time, openmetrics)?;
-    let exemplar = match rest.strip_prefix('#') {
-        Some(rest) if openmetrics => Some(exemplar(blanks(rest))?),
-        None if rest.is_empty() => None,
+    let exemplars = match rest.strip_prefix('#') {
+        Some(rest) if openmetrics => vec![exemplar(blanks(rest))?],
+        None if rest.is_empty() => Vec::new(),
         _ => return Err(MALFORMED),
     };
     Ok(Sample {
@@ -111,7 +111,8 @@ fn sample(text: &str, openmetrics: bool) -> Result<Sample<'_>> {
         labels: all,
         value,
         time_ns,
-        exemplar,
+        exemplars,
+        ..Sample::default()
     })
 }
 
@@ -172,7 +173,8 @@ fn labels<'a>(
     }
 }
 
-fn add<'a>(name: Cow<'a, str>, value: Cow<'a, str>, out: &mut Labels<'a>) -> Result<()> {
+/// Adds a label, within the bounds of all of them.
+pub fn add<'a>(name: Cow<'a, str>, value: Cow<'a, str>, out: &mut Labels<'a>) -> Result<()> {
     if name.is_empty() {
         return Err(MALFORMED);
     }

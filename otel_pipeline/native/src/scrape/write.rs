@@ -4,38 +4,74 @@
 
 use std::borrow::Cow;
 
+use indexmap::IndexMap;
+
 use super::Rules;
-use super::page::{Family, Page, Point};
-use super::sample::{Exemplar, Kind, Refused};
-use super::starts::Starts;
+use super::known::{Gone, Known, Metric, Seen};
+use super::page::{Family, Group, Page, Point};
+use super::sample::{Buckets, Exemplar, Kind, Labels, Refused};
 use crate::otlp::{
-    ITEMS, RESOURCE, RESOURCE_ATTRIBUTES, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, metric, scope,
+    ITEMS, RESOURCE, RESOURCE_ATTRIBUTES, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, SCOPE_SCHEMA_URL,
+    exponential_point, histogram_point, metric, number_point, scope, summary_point,
 };
 use crate::wire::{
     put_bytes_field, put_fixed64_field, put_message, put_tag, put_varint, put_varint_field,
 };
 
-const SCOPE_NAME: &[u8] = b"otel_pipeline/receivers/prometheus";
+/// The scope of what comes without one.
+const SCOPE_NAME: &str = "otel_pipeline/receivers/prometheus";
+const SCOPE_LABEL: &str = "otel_scope_";
+/// `DataPointFlags`: the series has gone.
+const NO_RECORDED_VALUE: u64 = 1;
 const CUMULATIVE: u64 = 2;
 
 /// The fields that differ between the kinds of data points.
 struct Layout {
     data: u32,
     attributes: u32,
+    /// 0 for none.
     exemplars: u32,
+    flags: u32,
 }
 
 fn layout(kind: Kind) -> Layout {
-    let (data, attributes, exemplars) = match kind {
-        Kind::Counter | Kind::State => (metric::SUM, 7, 5),
-        Kind::Gauge | Kind::Unknown => (metric::GAUGE, 7, 5),
-        Kind::Histogram => (metric::HISTOGRAM, 9, 8),
-        Kind::Summary => (metric::SUMMARY, 7, 0),
+    let (data, attributes, exemplars, flags) = match kind {
+        Kind::Counter | Kind::State => (
+            metric::SUM,
+            number_point::ATTRIBUTES,
+            number_point::EXEMPLARS,
+            number_point::FLAGS,
+        ),
+        Kind::Gauge | Kind::Unknown => (
+            metric::GAUGE,
+            number_point::ATTRIBUTES,
+            number_point::EXEMPLARS,
+            number_point::FLAGS,
+        ),
+        Kind::Histogram => (
+            metric::HISTOGRAM,
+            histogram_point::ATTRIBUTES,
+            histogram_point::EXEMPLARS,
+            histogram_point::FLAGS,
+        ),
+        Kind::Native => (
+            metric::EXPONENTIAL_HISTOGRAM,
+            exponential_point::ATTRIBUTES,
+            exponential_point::EXEMPLARS,
+            exponential_point::FLAGS,
+        ),
+        Kind::Summary => (
+            metric::SUMMARY,
+            summary_point::ATTRIBUTES,
+            0,
+            summary_point::FLAGS,
+        ),
     };
     Layout {
         data,
         attributes,
         exemplars,
+        flags,
     }
 }
 
@@ -55,51 +91,130 @@ fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: &str) {
     });
 }
 
-/// The request, and how many data points it has.
+/// Takes the labels `otel_scope_…` out; gives the encoded scope that they describe, and its schema URL. Without a name
+/// there is no scope, and they are labels as any other.
+pub fn scope(labels: &mut Labels<'_>) -> (Vec<u8>, String) {
+    let (mut body, mut schema_url) = (Vec::new(), String::new());
+    let is_name = |(name, _): &(Cow<'_, str>, Cow<'_, str>)| name == "otel_scope_name";
+    if !labels.iter().any(is_name) {
+        return (body, schema_url);
+    }
+    labels.sort_unstable(); // one scope, whatever the order of its labels
+    labels.retain(|(name, value)| {
+        match name.strip_prefix(SCOPE_LABEL) {
+            None => return true,
+            Some("name") => put_bytes_field(&mut body, scope::NAME, value.as_bytes()),
+            Some("version") => put_bytes_field(&mut body, scope::VERSION, value.as_bytes()),
+            Some("schema_url") => schema_url = value.to_string(),
+            Some(name) => attribute(&mut body, scope::ATTRIBUTES, name, value),
+        }
+        false
+    });
+    (body, schema_url)
+}
+
+/// The request, and how many data points it has: what is on the page, then what has gone from it.
 pub fn request(
     page: &Page<'_>,
     rules: &Rules,
-    starts: &mut Starts,
+    known: &mut Known,
     refused: &mut Refused,
 ) -> (Vec<u8>, u64) {
     let mut out = Vec::new();
     let mut items = 0;
-    for ((job, instance), group) in &page.groups {
-        let mut metrics = Vec::new();
-        for (name, family) in &group.families {
-            let series = [job.as_str(), instance, name].join("\0");
-            let (points, count) = points(&series, family, starts, refused);
-            if count > 0 {
-                items += count;
-                put_message(&mut metrics, ITEMS, |out| one(out, name, family, &points));
-            }
-        }
-        if metrics.is_empty() {
-            continue;
-        }
-        put_message(&mut out, RESOURCE_ITEMS, |out| {
-            put_message(out, RESOURCE, |out| {
-                resource(out, job, instance, rules, &group.info);
+    for (name, group) in &page.groups {
+        let mut resource = Vec::new();
+        resource_attributes(&mut resource, name, rules, &group.info);
+        known.set_resource(name, &resource);
+        let (scopes, count) = scopes(name, group, known, refused);
+        items += count;
+        if count > 0 {
+            put_resource(&mut out, &resource, |out| {
+                for ((scope, schema_url), metrics) in &scopes {
+                    put_scope(out, scope, schema_url, metrics);
+                }
             });
-            put_message(out, SCOPE_ITEMS, |out| {
-                put_message(out, SCOPE, |out| {
-                    put_bytes_field(out, scope::NAME, SCOPE_NAME)
-                });
-                out.extend_from_slice(&metrics);
-            });
+        }
+    }
+    for gone in known.gone() {
+        items += gone.points.len() as u64;
+        put_resource(&mut out, gone.resource, |out| {
+            let metric = gone.metric;
+            let metrics = absent(&gone, page.now_ns);
+            put_scope(out, &metric.scope, &metric.schema_url, &metrics);
         });
     }
     (out, items)
 }
 
-fn resource(
+/// Encoded metrics by their scope and its schema URL.
+type Scopes<'p> = IndexMap<(&'p [u8], &'p str), Vec<u8>>;
+
+/// The metrics of a group, and how many data points they have.
+fn scopes<'p>(
+    group: &(String, String),
+    of: &'p Group,
+    known: &mut Known,
+    refused: &mut Refused,
+) -> (Scopes<'p>, u64) {
+    let (mut scopes, mut items) = (Scopes::new(), 0);
+    for (metric, family) in &of.families {
+        let mut see = |seen: Seen| known.see(group, metric, seen);
+        let (points, count) = points(metric.kind, family, &mut see, refused);
+        if count > 0 {
+            items += count;
+            let metrics = scopes.entry((&metric.scope, &metric.schema_url));
+            put_message(metrics.or_default(), ITEMS, |out| {
+                one(out, metric, &family.meta.help, &points);
+            });
+        }
+    }
+    (scopes, items)
+}
+
+fn put_resource(out: &mut Vec<u8>, resource: &[u8], scopes: impl FnOnce(&mut Vec<u8>)) {
+    put_message(out, RESOURCE_ITEMS, |out| {
+        put_bytes_field(out, RESOURCE, resource);
+        scopes(out);
+    });
+}
+
+fn put_scope(out: &mut Vec<u8>, scope: &[u8], schema_url: &str, metrics: &[u8]) {
+    put_message(out, SCOPE_ITEMS, |out| {
+        put_message(out, SCOPE, |out| match scope {
+            [] => put_bytes_field(out, scope::NAME, SCOPE_NAME.as_bytes()),
+            _ => out.extend_from_slice(scope),
+        });
+        out.extend_from_slice(metrics);
+        if !schema_url.is_empty() {
+            put_bytes_field(out, SCOPE_SCHEMA_URL, schema_url.as_bytes());
+        }
+    });
+}
+
+/// A metric of points that have no value any more.
+fn absent(gone: &Gone<'_>, now_ns: u64) -> Vec<u8> {
+    let (mut points, kind) = (Vec::new(), gone.metric.kind);
+    for attributes in &gone.points {
+        put_message(&mut points, metric::DATA_POINTS, |out| {
+            out.extend_from_slice(attributes);
+            put_fixed64_field(out, 3, now_ns);
+            put_varint_field(out, layout(kind).flags, NO_RECORDED_VALUE);
+        });
+    }
+    let mut out = Vec::new();
+    put_message(&mut out, ITEMS, |out| one(out, gone.metric, "", &points));
+    out
+}
+
+fn resource_attributes(
     out: &mut Vec<u8>,
-    job: &str,
-    instance: &str,
+    (job, instance): &(String, String),
     rules: &Rules,
     info: &[(String, String)],
 ) {
-    let mut named = vec![("service.name", job), ("service.instance.id", instance)];
+    let mut named: Vec<(&str, &str)> =
+        vec![("service.name", job), ("service.instance.id", instance)];
     named.extend(
         rules
             .resource
@@ -116,14 +231,14 @@ fn resource(
     }
 }
 
-fn one(out: &mut Vec<u8>, name: &str, family: &Family, points: &[u8]) {
-    put_bytes_field(out, metric::NAME, name.as_bytes());
-    put_bytes_field(out, metric::DESCRIPTION, family.meta.help.as_bytes());
-    put_bytes_field(out, metric::UNIT, family.meta.unit.as_bytes());
-    let kind = family.meta.kind;
+fn one(out: &mut Vec<u8>, metric: &Metric, help: &str, points: &[u8]) {
+    put_bytes_field(out, metric::NAME, metric.name.as_bytes());
+    put_bytes_field(out, metric::DESCRIPTION, help.as_bytes());
+    put_bytes_field(out, metric::UNIT, metric.unit.as_bytes());
+    let kind = metric.kind;
     put_message(out, layout(kind).data, |out| {
         out.extend_from_slice(points);
-        if matches!(kind, Kind::Counter | Kind::State | Kind::Histogram) {
+        if !matches!(kind, Kind::Gauge | Kind::Unknown | Kind::Summary) {
             put_varint_field(out, metric::TEMPORALITY, CUMULATIVE);
         }
         if kind == Kind::Counter {
@@ -132,17 +247,18 @@ fn one(out: &mut Vec<u8>, name: &str, family: &Family, points: &[u8]) {
     });
 }
 
+/// The points of a family, and how many these are. `see` notes each and gives its start time.
 fn points(
-    series: &str,
+    kind: Kind,
     family: &Family,
-    starts: &mut Starts,
+    see: &mut dyn FnMut(Seen) -> u64,
     refused: &mut Refused,
 ) -> (Vec<u8>, u64) {
     let (mut out, mut count) = (Vec::new(), 0);
-    let kind = family.meta.kind;
     for (attributes, point) in &family.points {
         let body = match kind {
             Kind::Histogram => histogram(point),
+            Kind::Native => native(point),
             Kind::Summary => summary(point),
             // A counter may have told when it began, and nothing else.
             _ if point.value.is_none() => continue,
@@ -155,13 +271,13 @@ fn points(
                 continue;
             }
         };
-        let start_ns = match kind {
-            Kind::Counter | Kind::Histogram | Kind::Summary => {
-                let key = [series.as_bytes(), b"\0", attributes].concat();
-                starts.start(key, total, point.created_ns, point.time_ns)
-            }
-            _ => 0,
-        };
+        let start_ns = see(Seen {
+            attributes: attributes.clone(),
+            total: kind.is_cumulative().then_some(total),
+            created_ns: point.created_ns,
+            time_ns: point.time_ns,
+            timed: point.timed,
+        });
         put_message(&mut out, metric::DATA_POINTS, |out| {
             out.extend_from_slice(attributes);
             put_fixed64_field(out, 2, start_ns);
@@ -220,6 +336,42 @@ fn histogram(point: &Point) -> Body {
     Ok((out, total as f64))
 }
 
+fn native(point: &Point) -> Body {
+    let native = point.native.as_deref().ok_or("incomplete_histogram")?;
+    let mut out = Vec::new();
+    put_fixed64_field(&mut out, exponential_point::COUNT, native.count);
+    if !native.sum.is_nan() {
+        put_fixed64_field(&mut out, exponential_point::SUM, native.sum.to_bits());
+    }
+    put_varint_field(&mut out, exponential_point::SCALE, zigzag(native.scale));
+    put_fixed64_field(&mut out, exponential_point::ZERO_COUNT, native.zero_count);
+    put_buckets(&mut out, exponential_point::POSITIVE, &native.positive);
+    put_buckets(&mut out, exponential_point::NEGATIVE, &native.negative);
+    let threshold = native.zero_threshold.to_bits();
+    put_fixed64_field(&mut out, exponential_point::ZERO_THRESHOLD, threshold);
+    Ok((out, native.count as f64))
+}
+
+fn put_buckets(out: &mut Vec<u8>, number: u32, buckets: &Buckets) {
+    if buckets.counts.is_empty() {
+        return;
+    }
+    put_message(out, number, |out| {
+        put_varint_field(out, exponential_point::OFFSET, zigzag(buckets.offset));
+        put_message(out, exponential_point::BUCKET_COUNTS, |out| {
+            buckets
+                .counts
+                .iter()
+                .for_each(|count| put_varint(out, *count));
+        });
+    });
+}
+
+/// The varint of a `sint32`.
+fn zigzag(number: i32) -> u64 {
+    u64::from(((number << 1) ^ (number >> 31)) as u32)
+}
+
 fn summary(point: &Point) -> Body {
     let count = whole(point.count.ok_or("incomplete_summary")?)?;
     let mut out = Vec::new();
@@ -242,7 +394,8 @@ fn packed(out: &mut Vec<u8>, number: u32, values: impl ExactSizeIterator<Item = 
     }
 }
 
-fn whole(count: f64) -> Result<u64, &'static str> {
+/// A count that may stand as a float.
+pub fn whole(count: f64) -> Result<u64, &'static str> {
     let is_whole = (0.0..1.8e19).contains(&count) && count.fract() == 0.0;
     is_whole.then_some(count as u64).ok_or("invalid_count")
 }
