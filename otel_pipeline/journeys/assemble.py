@@ -107,8 +107,9 @@ class _Assembly:
 
     def _visits(self) -> tuple[Visit, ...]:
         """A stay begins where a run of another stage than before begins. It is rework where the requirement was in the
-        stage before and comes back from a later one (`journeys.flow` counts the same). What is no run of its stage but
-        a part of one belongs to the stay in that stage that began last."""
+        stage before and comes back from a later one that does not go on meanwhile: unit tests inside a build are none
+        (`journeys.flow` counts the same). What is no run of its stage but a part of one belongs to the stay in that
+        stage that began last."""
         order = self._rules.order
         stays: list[tuple[str, bool, list[int]]] = []
         latest: dict[str, list[int]] = {}
@@ -122,7 +123,8 @@ class _Assembly:
                 continue
             if not stays or stays[-1][0] != run.stage:
                 back = bool(stays) and order.get(stays[-1][0], -1) > order.get(run.stage, len(order))
-                stays.append((run.stage, back and run.stage in latest, []))
+                within = bool(stays) and any(self._runs[one].end_ns >= run.end_ns for one in stays[-1][2])
+                stays.append((run.stage, back and run.stage in latest and not within, []))
                 latest[run.stage] = stays[-1][2]
             stays[-1][2].append(at)
         for at in parts:

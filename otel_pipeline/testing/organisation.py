@@ -19,7 +19,7 @@ from random import Random
 from otel_pipeline.testing.life import Life
 from otel_pipeline.testing.noise import noise
 from otel_pipeline.testing.outbox import SECOND, Delivery, Outbox
-from otel_pipeline.testing.truth import RequirementTruth, Truth, order_visits, union
+from otel_pipeline.testing.truth import Ref, RequirementTruth, Truth, order_visits, union
 from otel_pipeline.testing.world import HOUR, PROJECTS, World
 
 __all__ = ["Organisation", "organisation"]
@@ -38,6 +38,8 @@ STAGES = (
     "ui_acceptance",
 )
 """In the order of semconv/catalogue/stages.yaml."""
+WAITING = "intervention approval"
+"""Spans of people who decide; the work waits for them."""
 CLASSES = ("feature", "feature", "feature", "bug", "bug", "hotfix", "chore")
 DEFAULT_END = int(datetime(2026, 10, 31, tzinfo=UTC).timestamp()) * SECOND
 
@@ -127,11 +129,15 @@ class _Schedule:
 def _sum_up(truth: Truth, world: World) -> None:
     """Fills in what follows from the spans of each requirement."""
     order = {stage: place for place, stage in enumerate(STAGES)}
-    intervals: dict[tuple[str, str], list[tuple[int, int]]] = {ref: [] for ref in truth.requirements}
+    intervals: dict[Ref, list[tuple[int, int]]] = {ref: [] for ref in truth.requirements}
+    working: dict[Ref, list[tuple[int, int]]] = {ref: [] for ref in truth.requirements}
     for span in truth.spans.values():
         for ref in span.work.owners:
             one = truth.requirements[ref]
             intervals[ref].append((span.start_ns, span.end_ns))
+            if span.name != WAITING:
+                end = one.ended_ns or span.end_ns
+                working[ref].append((min(span.start_ns, end), min(span.end_ns, end)))
             one.spans += 1
             if span.error_type:
                 one.errors[span.error_type] = one.errors.get(span.error_type, 0) + 1
@@ -141,7 +147,7 @@ def _sum_up(truth: Truth, world: World) -> None:
             continue
         one.start_ns = min(start for start, _ in intervals[ref])
         one.end_ns = max(end for _, end in intervals[ref])
-        one.active_ns = union(intervals[ref])
+        one.active_ns = union(working[ref])
         one.visits = order_visits(world.stays[ref], order)
         usage = world.usage[ref]
         one.tokens, one.cost_usd = usage.tokens, usage.cost_usd

@@ -62,7 +62,7 @@ class RequirementTruth:
     end_ns: int = 0
     """Of the last span."""
     active_ns: int = 0
-    """Union of all its spans."""
+    """Union of all its spans up to its end, save those in which it waits for somebody to decide."""
     spans: int = 0
     visits: tuple[VisitTruth, ...] = ()
     sent_back: int = 0

@@ -71,6 +71,19 @@ def test_state_without_acceptance(now: float, state: State, lead: float) -> None
     assert [(gap.after, gap.before) for gap in told.gaps] == ([("coding", "")] if state == State.WAITING else [])
 
 
+def test_what_is_inside_a_later_stage_is_no_rework() -> None:
+    """Unit tests inside a build send nothing back; those that go on after it do."""
+    told = journey(
+        run("a", "unit_test", 0, 1),
+        run("b", "ci_cd", 2, 4),
+        run("b", "unit_test", 2.5, 3, parent="ci_cd@2"),
+        run("c", "ci_cd", 5, 7),
+        run("d", "unit_test", 6, 8),
+    )
+    stays = [("unit_test", False), ("ci_cd", False), ("unit_test", False), ("ci_cd", False), ("unit_test", True)]
+    assert [(visit.stage, visit.is_rework) for visit in told.visits] == stays
+
+
 def test_failed_acceptance_ends_nothing() -> None:
     """Only success accepts; what follows a failure is rework."""
     told = journey(

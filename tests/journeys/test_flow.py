@@ -47,6 +47,15 @@ def test_each_stage_is_entered_once_with_the_time_that_was_waited() -> None:
     ]
 
 
+def test_what_is_inside_a_later_stage_is_no_rework() -> None:
+    """Tests inside a deployment send nothing back; those that go on after it do."""
+    flow = make_flow()
+    flow.runs([run("unit_test", 0, 1), run("deployment", 2, 4), run("unit_test", 2.5, 3)])
+    flow.runs([run("deployment", 5, 7), run("unit_test", 6, 8)])
+    again = [one.attributes.get("sdlc.stage.reentered") for one in told(flow, "sdlc.stage.entered")]
+    assert again == [None, False, False, False, True]
+
+
 def test_coming_back_from_a_later_stage_is_rework() -> None:
     """Only the stage that is entered again after a later one, not the way forward from there."""
     flow = make_flow()
