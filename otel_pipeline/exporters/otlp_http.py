@@ -7,30 +7,22 @@ exporters:
 """
 
 import asyncio
-import base64
 import gzip
 import sys
 import zlib
 from collections.abc import Callable
 from typing import Literal, Self
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-import httpx
 from pydantic import Field, model_validator
 
-from otel_pipeline import __version__, pdata
+from otel_pipeline import pdata
 from otel_pipeline.component import Exporter, Settings
-from otel_pipeline.errors import ConsumeError, PermanentError, RetryableError, TooLargeError
+from otel_pipeline.errors import PermanentError, RetryableError, TooLargeError
 from otel_pipeline.helpers.headers import HttpHeaders
-from otel_pipeline.helpers.http_client import bare_client
-from otel_pipeline.helpers.otlp_response import (
-    MAX_RESPONSE_BYTES,
-    read_rejection,
-    retry_after_seconds,
-    status_message,
-)
-from otel_pipeline.helpers.peer_endpoint import HttpUrl, is_link_local, redact_url
-from otel_pipeline.helpers.printable import Scrubber
+from otel_pipeline.helpers.http_peer import HttpAnswer, HttpPeer
+from otel_pipeline.helpers.otlp_response import read_rejection, retry_after_seconds, status_message
+from otel_pipeline.helpers.peer_endpoint import HttpUrl, is_link_local
 from otel_pipeline.helpers.retry import Rejection, Retry, RetryOptions
 from otel_pipeline.helpers.sending_queue import QueueOptions, SendingQueue
 from otel_pipeline.helpers.tls import ClientTls
@@ -118,33 +110,22 @@ class OtlpHttp(Exporter):
         super().__init__(config, settings)
         urls = {str(signal): config.url(signal) for signal in Signal}
         self._urls = {signal: url for signal, url in urls.items() if url}
+        self._peer = HttpPeer(self._urls.values(), config.headers, config.tls, config.timeout)
         self._headers = self._fixed_headers()
-        secrets = [value.get_secret_value() for value in config.headers.values()]
-        self._scrub = Scrubber([*secrets, *(part for url in self._urls.values() for part in _url_secrets(url))])
         self._compress = _COMPRESS.get(config.compression)
-        self._extensions = {"sni_hostname": name} if (name := config.tls.server_name_override) else {}
-        self._client: httpx.AsyncClient | None = None
         self._retry = Retry(config.retry_on_failure, settings, self._export)
         self._queue = SendingQueue(config.sending_queue, settings, self._retry.deliver)
 
     def _fixed_headers(self) -> dict[str, str]:
-        headers = {name.lower(): value.get_secret_value() for name, value in self.config.headers.items()}
-        headers.setdefault("user-agent", f"otel-pipeline/{__version__}")
-        headers["content-type"] = _CONTENT_TYPES[self.config.encoding]
-        headers["accept-encoding"] = "identity"
+        headers = self._peer.headers | {"content-type": _CONTENT_TYPES[self.config.encoding]}
         if self.config.compression != "none":
             headers["content-encoding"] = self.config.compression
         return headers
 
     async def start(self) -> None:
         """Prepares the client; raises ConfigError for certificates that cannot be used. Connects later."""
-        config = self.config
-        encrypted = any(url.startswith("https:") for url in self._urls.values())
-        self._client = bare_client(
-            verify=config.tls.ssl_context(f"exporters::{self.settings.id}::tls") if encrypted else False,
-            timeout=config.timeout,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=config.sending_queue.num_consumers),
-        )
+        connections = self.config.sending_queue.num_consumers
+        self._peer.open(f"exporters::{self.settings.id}::tls", keepalive_connections=connections)
 
     async def consume(self, batch: Batch) -> None:
         """Queues the batch, or delivers it where the queue is off or asked to wait."""
@@ -158,27 +139,12 @@ class OtlpHttp(Exporter):
         try:
             await self._queue.shutdown()
         finally:
-            if self._client is not None:
-                await self._client.aclose()
+            await self._peer.close()
 
     async def _export(self, batch: Batch) -> Rejection | None:
         """One try."""
-        if self._client is None:
-            raise RetryableError("the exporter has not been started")
-        url = self._urls[batch.signal]
-        body = await self._encode(batch)
-        try:
-            async with asyncio.timeout(self.config.timeout):
-                request = self._client.stream(
-                    "POST", url, content=body, headers=self._headers, extensions=self._extensions
-                )
-                async with request as response:
-                    answer = await _read_capped(response)
-        except TimeoutError:
-            raise RetryableError(f"{redact_url(url)}: no answer within the timeout") from None
-        except httpx.TransportError as error:
-            raise self._transport_error(url, error) from None
-        return self._judge(batch, response, answer)
+        answer = await self._peer.post(self._urls[batch.signal], await self._encode(batch), self._headers)
+        return self._judge(batch, answer)
 
     async def _encode(self, batch: Batch) -> bytes:
         """The body of a request. Large ones are written in a worker thread."""
@@ -192,43 +158,16 @@ class OtlpHttp(Exporter):
         body = batch.data if self.config.encoding == "proto" else pdata.to_json(batch)
         return self._compress(body) if self._compress else body
 
-    def _judge(self, batch: Batch, response: httpx.Response, body: bytes) -> Rejection | None:
+    def _judge(self, batch: Batch, answer: HttpAnswer) -> Rejection | None:
         """What an answer means. Raises ConsumeError where the batch was not taken."""
-        status, content_type = response.status_code, response.headers.get("content-type", "")
+        status, body, content_type = answer.status, answer.body, answer.headers.get("content-type", "")
         if 200 <= status < 300:
             rejection = read_rejection(batch.signal, body, is_json=content_type.startswith("application/json"))
-            return rejection and Rejection(rejection.items, self._scrub(rejection.message))
-        text = self._scrub(status_message(body, content_type))
-        message = f"{redact_url(self._urls[batch.signal])} answered {status}{f': {text}' if text else ''}"
+            return rejection and Rejection(rejection.items, self._peer.scrub(rejection.message))
+        message = self._peer.describe(self._urls[batch.signal], answer, status_message(body, content_type))
         if status == 413:
             raise TooLargeError(message)
         if status in _RETRYABLE:
             now = self.settings.clock.time_ns()
-            raise RetryableError(message, retry_after=retry_after_seconds(response.headers.get("retry-after"), now))
+            raise RetryableError(message, retry_after=retry_after_seconds(answer.headers.get("retry-after"), now))
         raise PermanentError(message)
-
-    def _transport_error(self, url: str, error: httpx.TransportError) -> ConsumeError:
-        message = f"{redact_url(url)}: {type(error).__name__}: {self._scrub(str(error))}"
-        if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
-            return PermanentError(message)
-        return RetryableError(message)
-
-
-async def _read_capped(response: httpx.Response) -> bytes:
-    """The body as it came; none of it where it is over the limit."""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            return b""
-    return bytes(body)
-
-
-def _url_secrets(url: str) -> list[str]:
-    """What of a URL must not be shown: password, basic authorization made of it, and the query."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return [parts.query]
-    user, password = unquote(parts.username or ""), unquote(parts.password)
-    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return [parts.query, parts.password, password, basic]
