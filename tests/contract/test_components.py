@@ -21,6 +21,7 @@ NAMES = [f"{kind.singular} {cls.type}" for kind, cls in FOUND]
 REQUIRED: dict[str, dict[str, Any]] = {
     "exporter otlp_grpc": {"endpoint": "127.0.0.1:1", "tls": {"insecure": True}},
     "exporter otlp_http": {"endpoint": "http://127.0.0.1:1"},
+    "exporter prometheus_remote_write": {"endpoint": "http://127.0.0.1:1/api/v1/write"},
     "exporter file": {"path": "telemetry.jsonl"},
     "processor attributes": {"actions": [{"key": "a", "action": "delete"}]},
     "processor resource": {"attributes": [{"key": "a", "action": "delete"}]},
