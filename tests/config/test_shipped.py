@@ -11,7 +11,10 @@ from otel_pipeline.config.load import load_tree
 from otel_pipeline.config.tree import leaves
 
 EXAMPLES = sorted((DEFAULT_FILE.parent / "examples").glob("*.yaml"))
-ENVIRONMENT = {"FORWARD_ENDPOINT": "collector.example:4317"}
+ENVIRONMENT = {
+    "FORWARD_ENDPOINT": "collector.example:4317",
+    "REMOTE_WRITE_ENDPOINT": "http://peer.example/api/v1/write",
+}
 
 
 def test_there_are_shipped_files() -> None:

@@ -132,8 +132,8 @@ async def test_what_is_refused_is_dropped_counted_and_told(caplog: pytest.LogCap
     """A 400 is not tried again: what was not written is counted, and the peer's words are logged, fit to be read."""
     body = f"out of order sample {CANARY}\x1b[31m".encode() + b"x" * 5000
     refusal = answer(400, body, X_Prometheus_Remote_Write_Samples_Written="1")
-    options = {"headers": {"Authorization": f"Bearer {CANARY}"}}
-    async with serve(refusal, took()) as server, writing(server, **options) as exporter:
+    headers = {"Authorization": f"Bearer {CANARY}"}
+    async with serve(refusal, took()) as server, writing(server, headers=headers) as exporter:
         await exporter.consume(make_metrics(gauge(1), gauge(2, "h")))
         await until(lambda: dropped(exporter), 60)
         assert dropped(exporter) == {"permanent_error": 2}
