@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from otel_pipeline.component import Kind
@@ -23,13 +24,20 @@ class Listener:
     protocol: str
     """`grpc` or `http`."""
     address: str
-    """`host:port`."""
+    """`host:port`, or `unix:/path`."""
     signals: frozenset[Signal]
     """Those that a pipeline takes from it."""
     paths: dict[Signal, str] = field(default_factory=dict)
     """Only of HTTP."""
+    certificate: Path | None = None
+    """What it proves itself with in TLS; None where it speaks in the clear."""
     unusual: str = ""
     """Why the doctor cannot send to it; empty where it can."""
+
+    @property
+    def socket_path(self) -> str:
+        """The path of its Unix socket; empty for a port."""
+        return self.address.removeprefix("unix:") if self.address.startswith("unix:") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +82,16 @@ def _listeners(config: Config, host: str) -> Iterator[Listener]:
             options = getattr(protocols, name)
             if options is not None:
                 paths = {signal: path for path, signal in options.paths.items()} if name == "http" else {}
-                address, unusual = _address(options.endpoint, host), _unusual(options)
+                certificate = options.tls.cert_file if options.tls is not None else None
+                mutual = options.tls is not None and options.tls.client_ca_file is not None
+                unusual = "it asks for a certificate of the client" if mutual else ""
                 option = f"receivers::{id_}::protocols::{name}::endpoint"
-                yield Listener(option, name, address, signals, paths, unusual)
-
-
-def _unusual(options: Any) -> str:
-    if parse_endpoint(options.endpoint).path:
-        return "it listens on a Unix socket"
-    return "it asks for TLS" if options.tls is not None else ""
+                yield Listener(option, name, _address(options.endpoint, host), signals, paths, certificate, unusual)
 
 
 def _address(endpoint: str, host: str) -> str:
     parsed = parse_endpoint(endpoint)
+    if parsed.path:
+        return f"unix:{parsed.path}"
     name = host or _EVERYWHERE.get(parsed.host, parsed.host)
     return f"[{name}]:{parsed.port}" if ":" in name else f"{name}:{parsed.port}"

@@ -2,13 +2,15 @@
 
 import json
 import secrets
+import socket
+import ssl
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import httpx
 
 from otel_pipeline.doctor.addresses import Listener
 from otel_pipeline.helpers.otlp_grpc_server import SERVICES
@@ -46,13 +48,61 @@ def send(listener: Listener, protocol: str, signal: Signal, mark: float) -> Answ
 
 
 def _send_grpc(listener: Listener, signal: Signal, body: bytes) -> Answer:
-    options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]
-    with grpc.insecure_channel(listener.address, options=options) as channel:
-        try:
+    options: list[tuple[str, Any]] = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]
+    try:
+        with _channel(listener, options) as channel:
             response = channel.unary_unary(f"/{SERVICES[signal]}/Export")(body, timeout=_TIMEOUT_SECONDS)
-        except grpc.RpcError as error:
-            return _grpc_answer(error)
+    except grpc.RpcError as error:
+        return _grpc_answer(error)
+    except OSError as error:
+        return _no_connection(error)
     return _taken(signal, response, is_json=False)
+
+
+def _channel(listener: Listener, options: list[tuple[str, Any]]) -> grpc.Channel:
+    """Raises OSError where TLS does not come about, whose reasons gRPC would not tell."""
+    if listener.certificate is None:
+        return grpc.insecure_channel(listener.address, options=options)
+    options.append(("grpc.ssl_target_name_override", _certified_name(listener)))
+    credentials = grpc.ssl_channel_credentials(listener.certificate.read_bytes())
+    return grpc.secure_channel(listener.address, credentials, options=options)
+
+
+def _certified_name(listener: Listener) -> str:
+    """A name that the certificate of the server is for, whatever address it is asked at."""
+    with _connect(listener) as plain, _trust(listener).wrap_socket(plain) as encrypted:
+        certificate: Any = encrypted.getpeercert()
+    names = [str(name) for kind, name in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    return names[0].replace("*", "doctor") if names else listener.address.rpartition(":")[0]
+
+
+def _connect(listener: Listener) -> socket.socket:
+    if not listener.socket_path:
+        host, _, port = listener.address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_SECONDS)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(_TIMEOUT_SECONDS)
+        connection.connect(listener.socket_path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _trust(listener: Listener) -> ssl.SSLContext:
+    """Takes the configured certificate for proof, under whatever name and by whomever it was signed."""
+    context = ssl.create_default_context(cafile=listener.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
+
+
+def _no_connection(error: OSError) -> Answer:
+    if isinstance(error, ssl.SSLError):
+        return Answer("no_otlp", f"TLS: {getattr(error, 'verify_message', '') or error.reason}")
+    refused = isinstance(error, ConnectionRefusedError | FileNotFoundError)
+    return Answer("nothing_listens" if refused else "no_otlp", str(error))
 
 
 def _grpc_answer(error: Any) -> Answer:
@@ -71,24 +121,30 @@ def _grpc_answer(error: Any) -> Answer:
 
 def _send_http(listener: Listener, protocol: str, signal: Signal, body: bytes) -> Answer:
     kind = "application/json" if protocol == "http/json" else "application/x-protobuf"
-    url = f"http://{listener.address}{listener.paths[signal]}"
-    request = urllib.request.Request(url, body, {"content-type": kind})
+    scheme = "http" if listener.certificate is None else "https"
+    url = f"{scheme}://{'localhost' if listener.socket_path else listener.address}{listener.paths[signal]}"
     try:
-        return _taken(signal, fetch(request), is_json=protocol == "http/json")
-    except urllib.error.HTTPError as error:
-        with error:
-            message = status_message(error.read(4096), error.headers.get("content-type", ""))
-        if error.code == 404 and "no pipeline" in message:
-            return Answer("no_pipeline", message)
-        if error.code in (429, 502, 503, 504):
-            return Answer("refused", message)
-        is_otlp = error.headers.get("content-type", "").startswith(kind)
-        return Answer("rejected" if is_otlp else "no_otlp", f"HTTP {error.code}: {message}")
-    except urllib.error.URLError as error:
-        refused = isinstance(error.reason, OSError) and not isinstance(error.reason, TimeoutError)
-        return Answer("nothing_listens" if refused else "no_otlp", str(error.reason))
-    except (OSError, ValueError) as error:
-        return Answer("no_otlp", str(error) or type(error).__name__)
+        _connect(listener).close()
+    except OSError as error:
+        return _no_connection(error)
+    try:
+        verify: ssl.SSLContext | bool = _trust(listener) if listener.certificate else False
+        transport = httpx.HTTPTransport(verify=verify, uds=listener.socket_path or None, trust_env=False)
+        with httpx.Client(transport=transport, timeout=_TIMEOUT_SECONDS) as client:
+            answer = client.post(url, content=body, headers={"content-type": kind})
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        no_trust = "TLS: " if "CERTIFICATE" in str(error) else ""
+        return Answer("no_otlp", no_trust + (str(error) or type(error).__name__))
+    if answer.status_code == 200:
+        return _taken(signal, answer.content, is_json=protocol == "http/json")
+    answered_kind = answer.headers.get("content-type", "")
+    message = status_message(answer.content[:4096], answered_kind)
+    if answer.status_code == 404 and "no pipeline" in message:
+        return Answer("no_pipeline", message)
+    if answer.status_code in (429, 502, 503, 504):
+        return Answer("refused", message)
+    outcome = "rejected" if answered_kind.startswith(kind) else "no_otlp"
+    return Answer(outcome, f"HTTP {answer.status_code}: {message}")
 
 
 def fetch(request: "urllib.request.Request | str") -> bytes:

@@ -13,7 +13,8 @@ from otel_pipeline.pdata import Batch, Findings, Limits, Signal, decode, first_s
 __all__ = ["PROTOCOL", "Intake", "RequestCounter", "make_intakes"]
 
 PROTOCOL: ContextVar[str] = ContextVar("PROTOCOL", default="")
-"""How the request under way came in: `grpc`, `http/protobuf`, `http/json gzip`. Empty for batches that were held on
+"""How the request under way came in: `grpc` (which hides compression from servers), `http/protobuf`, `http/json gzip`.
+Empty for batches that were held on
 their way, as these may be of several requests."""
 
 _OFFLOAD_BYTES = {False: 1 << 20, True: 1 << 16}

@@ -18,7 +18,7 @@ from tests.end_to_end.harness import free_port
 
 CONFIG = """
 receivers:
-  otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{grpc}"}}, http: {{endpoint: "unix:/tmp/no.sock"}}}}}}
+  otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{grpc}"}}, http: {{endpoint: "unix:{socket}"}}}}}}
 exporters: {{debug: , sender_health: }}
 extensions: {{web: {{endpoint: "127.0.0.1:{web}"}}}}
 service:
@@ -51,7 +51,7 @@ def ahead() -> Iterator[int]:
 
 def config(folder: Path, web: int) -> Path:
     file = folder / "config.yaml"
-    file.write_text(CONFIG.format(grpc=free_port(), web=web))
+    file.write_text(CONFIG.format(grpc=free_port(), web=web, socket=folder / "no.sock"))
     return file
 
 
@@ -68,9 +68,10 @@ def test_faults_of_the_configuration_and_of_clocks_are_told(
         "PROBLEM clock: the gateway's clock is 60 s ahead of the one here",
         "warning status: the extension health_check is off",
         "warning metrics: the exporter prometheus is off",
-        "was not tried: it listens on a Unix socket",
+        "grpc at 127.0.0.1:",
+        "http at unix:",
         "nothing listens there",
-        "5 problems",
+        "6 problems",
     ):
         assert line in text, line
 
@@ -81,7 +82,7 @@ def test_findings_as_json_have_the_same(tmp_path: Path, ahead: int, capsys: pyte
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] is False
     assert {tuple(one) for one in answer["findings"]} == {("level", "check", "what", "fix")}
-    assert sum(one["level"] == "problem" for one in answer["findings"]) == 5
+    assert sum(one["level"] == "problem" for one in answer["findings"]) == 6
 
 
 def default() -> Config:

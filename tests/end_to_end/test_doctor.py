@@ -66,6 +66,42 @@ def test_a_good_gateway_has_no_problem_twice(start_gateway: StartGateway) -> Non
     assert {name: one["items"] for name, one in sender["signals"].items()} == {"traces": 6, "metrics": 6, "logs": 6}
 
 
+def test_listeners_with_tls_and_unix_sockets_are_tried_too(
+    start_gateway: StartGateway, certificates: Path, tmp_path: Path
+) -> None:
+    """Both protocols, by TLS and by Unix socket; a certificate that is not the configured one is a problem."""
+    sockets = {name: f"unix:{tmp_path / name}.sock" for name in ("grpc", "http")}
+    file = tmp_path / "listeners.yaml"
+    file.write_text(LISTENERS.format(folder=certificates, key="server", **sockets))
+    gateway = start_gateway(file)
+    code, findings = doctor(gateway, file)
+    assert (code, problems(findings)) == (0, [])
+    sent = [one["what"] for one in findings if one["check"] == "send"]
+    assert len(sent) == 4
+    assert all(what.endswith("taken") for what in sent)
+    other = tmp_path / "other.yaml"
+    other.write_text(LISTENERS.format(folder=certificates, key="client", **sockets))
+    code, findings = doctor(gateway, other)
+    assert code == 1
+    assert sum("TLS" in text for text in problems(findings)) == 2
+
+
+LISTENERS = """
+receivers:
+  otlp:
+    protocols:
+      grpc: {{tls: {{cert_file: {folder}/{key}.pem, key_file: {folder}/{key}.key}}}}
+      http: {{tls: {{cert_file: {folder}/{key}.pem, key_file: {folder}/{key}.key}}}}
+  otlp/local:
+    protocols: {{grpc: {{endpoint: "{grpc}"}}, http: {{endpoint: "{http}"}}}}
+service:
+  pipelines:
+    traces: {{receivers: [otlp, otlp/local]}}
+    metrics: {{receivers: [otlp, otlp/local]}}
+    logs: {{receivers: [otlp, otlp/local]}}
+"""
+
+
 def test_where_no_gateway_runs_it_says_so(start_gateway: StartGateway) -> None:
     """One problem for the state, and one for each protocol that nothing listens for."""
     gateway = start_gateway()
