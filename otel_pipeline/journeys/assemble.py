@@ -186,6 +186,8 @@ class _Assembly:
         for place in range(len(working) - 1, -1, -1):
             following[place] = self._runs[working[place]].stage or following[place + 1]
         found: list[Gap] = []
+        lasting = {key for key, _ in self._rules.waits.until_changed}
+        state: dict[str, str] = {}
         ended = begun = 0
         stage = ""
         last: int | None = None
@@ -195,15 +197,16 @@ class _Assembly:
                 stage = self._runs[last].stage or stage
                 ended += 1
             while begun < len(working) and self._runs[working[begun]].start_ns < end:
+                state.update((key, text) for key, text in self._runs[working[begun]].facts.items() if key in lasting)
                 begun += 1
-            found.append(Gap(start, end, stage, following[begun], self._reason(start, end, last)))
+            found.append(Gap(start, end, stage, following[begun], self._reason(start, end, last, state)))
         return tuple(found)
 
     def _working(self) -> list[int]:
         return [at for at in range(len(self._runs)) if at not in self._waits]
 
-    def _reason(self, start: int, end: int, last: int | None) -> str:
-        """What waited then for the longest time; else what the work before it ended with."""
+    def _reason(self, start: int, end: int, last: int | None, state: Mapping[str, str]) -> str:
+        """What waited then for the longest time; else what the work before it ended with; else what still lasts."""
         waited: dict[str, int] = {}
         for at, reason in self._waits.items():
             overlap = min(end, self._runs[at].end_ns) - max(start, self._runs[at].start_ns)
@@ -215,7 +218,9 @@ class _Assembly:
         told = facts.get(WAIT, "")
         if told:
             return self._rules.waits.during.get((WAIT, fold(told)), fold(told))
-        found = (self._rules.waits.after.get((key, fold(text)), "") for key, text in facts.items())
+        waits = self._rules.waits
+        found = [waits.after.get((key, fold(text)), "") for key, text in facts.items()]
+        found += [waits.until_changed.get((key, fold(text)), "") for key, text in state.items()]
         return next(filter(None, found), "")
 
     # --- totals

@@ -20,7 +20,7 @@ class AssemblyRules:
     """Position of each stage in the order of delivery."""
     milestones: Mapping[str, Milestone] = field(default_factory=dict)
     """By stage."""
-    waits: WaitRules = field(default_factory=lambda: WaitRules({}, {}))
+    waits: WaitRules = field(default_factory=lambda: WaitRules({}, {}, {}))
     expected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Stages that every requirement of a project goes through, where its file says so."""
     classes: tuple[tuple[str, str], ...] = ()

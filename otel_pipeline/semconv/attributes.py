@@ -100,6 +100,8 @@ class WaitFacts:
     """Work that has one of these is waiting itself."""
     after: Values
     """What follows work that has one of these is waiting."""
+    until_changed: Values
+    """What follows is waiting until other work tells another value."""
 
 
 @dataclass(frozen=True, slots=True)

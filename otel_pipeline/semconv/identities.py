@@ -38,6 +38,8 @@ class WaitRules:
     """Of work that is waiting itself."""
     after: Mapping[tuple[str, str], str]
     """Of work that is followed by waiting."""
+    until_changed: Mapping[tuple[str, str], str]
+    """Of work that is followed by waiting until other work tells another value of the attribute."""
 
 
 def kinds(registry: Registry) -> tuple[KindFacts, ...]:
@@ -52,12 +54,16 @@ def wait_rules(registry: Registry) -> WaitRules:
     reasons = registry.members("sdlc.wait.reason")
     during = {("sdlc.wait.reason", text): one.value for one in reasons for text in (*one.aliases, one.value)}
     after: dict[tuple[str, str], str] = {}
+    until_changed: dict[tuple[str, str], str] = {}
     for one in reasons:
-        for found, values in ((during, one.wait.during), (after, one.wait.after)) if one.wait else ():
+        if one.wait is None:
+            continue
+        kinds_of = ((during, one.wait.during), (after, one.wait.after), (until_changed, one.wait.until_changed))
+        for found, values in kinds_of:
             for key, texts in values.items():
                 for text in _spellings(registry, key, texts):
                     found.setdefault((key, text), one.value)
-    return WaitRules({(key, fold(text)): reason for (key, text), reason in during.items()}, after)
+    return WaitRules({(key, fold(text)): reason for (key, text), reason in during.items()}, after, until_changed)
 
 
 def _spellings(registry: Registry, key: str, values: Iterable[str]) -> Iterable[str]:
@@ -134,7 +140,7 @@ def _short(key: str) -> str:
 
 def _facts(registry: Registry) -> Iterable[str]:
     rules = wait_rules(registry)
-    wanted = (*RUN_FACTS, *(key for key, _ in (*rules.during, *rules.after)))
+    wanted = (*RUN_FACTS, *(key for key, _ in (*rules.during, *rules.after, *rules.until_changed)))
     return (key for key in dict.fromkeys(wanted) if key in registry.attributes)
 
 

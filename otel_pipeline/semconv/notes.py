@@ -148,6 +148,8 @@ class WaitNotes(Notes):
     """Values of attributes: work that has one of them is waiting itself."""
     after: dict[Key, Keys] = Field(default={})
     """What follows work that has one of them is waiting."""
+    until_changed: dict[Key, Keys] = Field(default={})
+    """What follows is waiting until other work tells another value of the attribute."""
 
 
 class MemberNotes(Notes):

@@ -135,7 +135,7 @@ def test_parts_of_a_stage_belong_to_its_stay() -> None:
         ({"sdlc.document.approval_status": "in_review"}, {}, "approval"),
         ({"sdlc.wait.reason": "peer review"}, {}, "peer_review"),
         ({"sdlc.wait.reason": "peer-review"}, {"sdlc.wait.reason": "queued"}, "queue"),
-        ({"vcs.change.state": "open"}, {}, "review"),
+        ({"vcs.change.state": "opened"}, {}, "review"),
         ({"sdlc.review.outcome": "needs_changes"}, {}, "rework"),
         ({}, {}, ""),
     ],
@@ -149,6 +149,19 @@ def test_why_it_waits(before: dict[str, str], waiting: dict[str, str], reason: s
     expected = {"peer_review": "review"}.get(reason, reason)
     assert [(gap.reason, gap.end_ns - gap.start_ns) for gap in told.gaps] == [(expected, 49 * HOUR)]
     assert told.active_ns == 2 * HOUR
+
+
+def test_a_change_waits_for_review_until_it_is_merged() -> None:
+    """What was told of a change holds until something else is told of it, whatever happens in between."""
+    told = journey(
+        run("a", "coding", 0, 1),
+        run("p", "", 1, 1.1, facts={"vcs.change.state": "opened"}),
+        run("b", "ci_cd", 1, 2),
+        run("m", "", 50, 50.1, facts={"vcs.change.state": "merged"}),
+        run("c", "ci_cd", 60, 61),
+        now=61,
+    )
+    assert [gap.reason for gap in told.gaps] == ["review", ""]
 
 
 def test_shared_work_is_split() -> None:
