@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from otel_pipeline import __version__
 from otel_pipeline.errors import ProblemsError
+from otel_pipeline.journey_commands import add_journey_commands
 from otel_pipeline.semconv_commands import add_commands
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = add_configured("doctor", _doctor, "check a running gateway: send marked telemetry and read it back")
     doctor.add_argument("--url", metavar="URL", default="", help="where it runs, if elsewhere, such as http://gateway")
     doctor.add_argument("--json", action="store_true", help="print findings as JSON")
+    add_journey_commands(add)
     semconv = add("semconv", _version, "check, explain and print the semantic-convention files")
     add_commands(_adder(semconv))
     add("version", _version, "print the version")

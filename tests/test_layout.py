@@ -26,8 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     COMPONENT_FOLDERS,
     ("config",),
     ("service",),
-    ("demo", "doctor", "semconv_explain", "semconv_live_check"),
-    ("semconv_commands",),
+    ("demo", "doctor", "journey_text", "semconv_explain", "semconv_live_check"),
+    ("journey_commands", "semconv_commands"),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,116 @@
+"""The commands `otel-pipeline trace` and `otel-pipeline requirements`: they ask a running gateway."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from otel_pipeline.errors import Problem, ProblemsError
+
+__all__ = ["add_journey_commands"]
+
+Command = Callable[[argparse.Namespace], int]
+DEFAULT_URL = "http://127.0.0.1:8088"
+TIMEOUT_SECONDS = 30.0
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+
+
+def add_journey_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
+    """Adds both commands. `add` takes name, function and help, and returns the command's parser."""
+    trace = add("trace", _trace, "show the whole way of one requirement: stages, waiting, errors, cost")
+    trace.add_argument("requirement", help="its id, such as REQ-1042")
+    trace.add_argument("--project", metavar="ID", default="", help="where several projects have one of that id")
+    listed = add("requirements", _requirements, "list requirements")
+    listed.add_argument("--project", metavar="ID", help="only of this project")
+    listed.add_argument("--stage", metavar="STAGE", help="only those that entered this stage last")
+    listed.add_argument("--state", metavar="STATE", help="running, waiting, accepted or cancelled; several with commas")
+    listed.add_argument("--class", metavar="CLASS", dest="kind", help="such as feature or defect")
+    listed.add_argument("--text", metavar="TEXT", help="only those whose id or title has it")
+    listed.add_argument("--errors", action="store_true", help="only those with errors")
+    sorts = ("last_seen", "start", "lead", "active", "cost", "tokens", "errors", "reruns", "id")
+    listed.add_argument("--sort", choices=sorts, default="last_seen", help="by what (default: last_seen)")
+    listed.add_argument("--ascending", action="store_true", help="the smallest or oldest first")
+    listed.add_argument("--limit", metavar="N", type=int, default=50, help="rows (default: 50)")
+    for parser in (trace, listed):
+        parser.add_argument("--json", action="store_true", help="print what the API answers")
+        url_help = f"where the gateway's pages are (default: {DEFAULT_URL})"
+        parser.add_argument("--url", metavar="URL", default=DEFAULT_URL, help=url_help)
+
+
+def _trace(parsed: argparse.Namespace) -> int:
+    from otel_pipeline.journey_text import journey_text
+
+    project = parsed.project or _project_of(parsed.url, parsed.requirement)
+    path = f"requirements/{quote(project, safe='')}/{quote(parsed.requirement, safe='')}"
+    _show(_ask(parsed.url, path, {}), parsed.json, journey_text)
+    return 0
+
+
+def _requirements(parsed: argparse.Namespace) -> int:
+    from otel_pipeline.journey_text import list_text
+
+    wanted = {
+        "project": parsed.project,
+        "stage": parsed.stage,
+        "state": parsed.state,
+        "class": parsed.kind,
+        "q": parsed.text,
+        "errors": "true" if parsed.errors else "",
+        "sort": parsed.sort,
+        "order": "asc" if parsed.ascending else "desc",
+        "limit": str(parsed.limit),
+    }
+    _show(_ask(parsed.url, "requirements", wanted), parsed.json, list_text)
+    return 0
+
+
+def _project_of(url: str, requirement: str) -> str:
+    """The only project that has a requirement of that id."""
+    rows = _ask(url, "requirements", {"q": requirement, "sort": "id", "order": "asc", "limit": "500"})["requirements"]
+    projects = sorted({row["project"] for row in rows if row["requirement"] == requirement})
+    if not projects:
+        hint = "otel-pipeline requirements lists those that are known"
+        raise ProblemsError([Problem("", f"nothing is known of requirement {requirement!r}", hint)])
+    if len(projects) > 1:
+        hint = f"--project with one of {', '.join(map(repr, projects))}"
+        raise ProblemsError([Problem("", f"several projects have a requirement {requirement!r}", hint)])
+    return str(projects[0])
+
+
+def _ask(url: str, path: str, values: dict[str, str | None]) -> Any:
+    """The gateway's answer. Raises ProblemsError where there is none."""
+    query = urlencode({key: value for key, value in values.items() if value})
+    base = (url if "://" in url else f"http://{url}").rstrip("/")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{base}/api/{path}?{query}".rstrip("?"), timeout=TIMEOUT_SECONDS) as answer:
+            return json.loads(answer.read(MAX_ANSWER_BYTES))
+    except urllib.error.HTTPError as error:
+        raise ProblemsError([Problem("", _refusal(error))]) from None
+    except (OSError, ValueError) as error:
+        hint = "is a gateway running there, with the extension web? --url says where else"
+        raise ProblemsError([Problem("", f"{base} does not answer: {error}", hint)]) from None
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    """In the gateway's words, where it gives some."""
+    try:
+        told = json.loads(error.read(65536))
+        return str(told["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{error.url} answers {error.code} {error.reason}"
+
+
+def _show(document: Any, as_json: bool, text_of: Callable[..., str]) -> None:
+    if as_json:
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+        return
+    is_terminal = sys.stdout.isatty()
+    color = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    print(text_of(document, width=shutil.get_terminal_size((100, 24)).columns, color=color), end="")
