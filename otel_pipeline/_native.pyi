@@ -465,6 +465,39 @@ def write_request(
     ValueError for another signal or version.
     """
 
+# --- event_spans/
+
+class EventSpans:
+    """Makes spans of log records that stand for work, where the same work does not arrive as spans. Safe to use from
+    several threads. All times are nanoseconds of one monotonic clock, but for `unix_ns`.
+    """
+
+    def __init__(self, plan: str) -> None:
+        """`plan` is JSON: what `otel_pipeline.semconv.event_span_plan` gives, and `limits`.
+
+        Of `limits`, `wait_ns` is how long a record is kept before it becomes a span, `prompt_idle_ns` when a prompt is
+        over for which nothing is done, `memory_ns` how long sessions and the spans seen of them are remembered, at
+        most `max_sessions` of them. Over `max_held_bytes` that wait, records become no spans. ValueError for a plan
+        that cannot be read.
+        """
+    def update(self, batch: Batch, now_ns: int, unix_ns: int) -> None:
+        """Takes in log records; of traces, notes which sessions send spans. Metrics say nothing. A record without a
+        time is of `unix_ns`."""
+    def flush(self, now_ns: int, *, everything: bool = False) -> Batch | None:
+        """The spans that are due, or all that there will be."""
+    @property
+    def waiting(self) -> int:
+        """Records that wait, and prompts that are not over."""
+    def stats(self) -> dict[str, int]:
+        """Counts since the start.
+
+        `made` spans; records `left_to_spans`, as their sender sends these; spans of no length for an
+        `invalid_duration`, or ended now as they were `without_time`; work `without_prompt`; prompts
+        `without_session`, which become nothing, and so do records that are `too_many`; `late_work` for a prompt that
+        was over; sessions that were made spans of before theirs came (`late_spans`); prompts that ended before their
+        time for want of room (`decided_early`); sessions and traces of which it was `forgotten` that they send spans.
+        """
+
 # --- senders.rs
 
 class Sender:

@@ -9,6 +9,7 @@ from otel_pipeline.semconv.attributes import Attribute, Member, Milestone, fold
 from otel_pipeline.semconv.compile import compile_plan
 from otel_pipeline.semconv.derive import late_binding_plan, metric_plan
 from otel_pipeline.semconv.identities import KindFacts, WaitRules, journey_plan, kinds, wait_rules
+from otel_pipeline.semconv.event_spans import event_span_plan
 from otel_pipeline.semconv.live_check import LiveCheck, compile_live_check
 from otel_pipeline.semconv.load import load, shipped_directory
 from otel_pipeline.semconv.metrics import Derivation, Label, Metric
@@ -33,6 +34,7 @@ __all__ = [
     "fold",
     "journey_plan",
     "kinds",
+    "event_span_plan",
     "late_binding_plan",
     "load",
     "metric_plan",

@@ -35,7 +35,7 @@ def extension_fault(old: Definition, new: Definition) -> str:
     base, added = _notes(old.value), _notes(new.value)
     if isinstance(added, MetricNotes):
         is_derived = isinstance(base, MetricNotes) and bool(base.derive)
-        if is_derived and (added.set or added.usage):
+        if is_derived and (added.set or added.usage or added.span):
             return "the metric is derived: set and usage are for metrics of senders"
         if not is_derived and added.derive:
             return "the metric is a sender's: derive one of another name"
@@ -92,6 +92,5 @@ def _metric(old: files.MetricDef, new: files.MetricDef) -> files.MetricDef:
 def _rule(base: Rule, new: Any) -> Rule:
     added: RuleNotes = new.annotations.otel_pipeline
     match = added.match if "match" in added.model_fields_set else base.match
-    return base.model_copy(
-        update={"match": match, "set": {**base.set, **added.set}, "usage": added.usage or base.usage}
-    )
+    values = {"match": match, "set": {**base.set, **added.set}, "usage": added.usage or base.usage}
+    return base.model_copy(update={**values, "span": added.span or base.span})

@@ -39,6 +39,7 @@ __all__ = [
     "RefNotes",
     "RuleNotes",
     "SpanKind",
+    "SpanNotes",
     "TokenPrices",
     "UsageNotes",
 ]
@@ -296,6 +297,43 @@ class UsageNotes(Notes):
         return self
 
 
+class DurationNotes(Notes):
+    """How long the work of a log record took."""
+
+    attribute: Keys
+    """Where the number stands, as a number or as text; the first that is there."""
+    unit: Literal["ns", "us", "ms", "s"]
+
+
+class SpanNotes(Notes):
+    """The span that a log record stands for, where its sender sends none. It ends with the record and begins before it by
+    its duration. Give it the name and the attributes of the span that the sender would send: then its rules hold."""
+
+    name: Key
+    kind: SpanKind = "internal"
+    session: Keys = DEFAULT_SESSION
+    """Attributes that name the session, here or on the resource; sessions that send spans get none of these."""
+    prompt: Keys = ()
+    """Attributes that name the prompt. Without: the last prompt of the session that was told before."""
+    opens_prompt: bool = False
+    """The record begins a prompt: its span lasts until the last work is done for it, and is the parent of that."""
+    duration: DurationNotes | None = None
+    """Left out: the span has no length."""
+    status: Source = "unset"
+    """`unset`, `ok` or `error`, always or by an attribute: `{attribute: success, map: {"false": error}}`."""
+    attributes: dict[Key, Source] = Field(default={})
+    """By key: what stands in another attribute of the record (`{attribute: key, map: ...}`), or always."""
+    carry: tuple[Key, ...] = ()
+    """Attributes that are taken over as they are. Those that name session and prompt always are, and so are canonical
+    ones, unless rules for log records of this sender set them."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SpanNotes":
+        if self.opens_prompt and self.duration:
+            raise ValueError("a prompt lasts until its last work is done: leave duration out")
+        return self
+
+
 class RuleNotes(Notes):
     """On a span, an event, an entity, or a metric of a sender: how it is recognised, and what it then gets."""
 
@@ -304,5 +342,7 @@ class RuleNotes(Notes):
     set: dict[Key, Source] = Field(default={})
     """Canonical attributes."""
     usage: UsageNotes | None = None
+    span: SpanNotes | None = None
+    """Of an event: the span that it becomes where its sender sends no spans (connector `agent_events`)."""
     extend: bool = False
-    """Lays `set` and `usage` over the shipped rule of the same name; `match`, too, where it is given."""
+    """Lays `set`, `usage` and `span` over the shipped rule of the same name; `match`, too, where it is given."""

@@ -164,6 +164,7 @@ def _rules(registry: Registry, sections: Sections) -> str:
     rows = []
     for rule in registry.rules:
         sets = [f"`{key}`" for key in rule.set] + (["tokens and cost"] if rule.usage else [])
+        sets += [f"a span `{rule.span.name}`"] if rule.span else []
         rows.append((f"`{rule.id}`", items[rule.item], ", ".join(sets), briefs.get((rule.item, rule.id), "")))
     return _table(("rule", "of", "gives", "what it is"), rows)
 

@@ -7,16 +7,17 @@ from otel_pipeline.semconv import format as files
 from otel_pipeline.semconv.attributes import Attribute
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
 from otel_pipeline.semconv.metric_notes import MetricNotes
-from otel_pipeline.semconv.notes import KindNotes, MatchNotes, RuleNotes, UsageNotes
+from otel_pipeline.semconv.notes import KindNotes, MatchNotes, RuleNotes, SpanNotes, UsageNotes
 from otel_pipeline.semconv.projects import PROJECT, project_rules
 from otel_pipeline.semconv.references import NOTES, References
-from otel_pipeline.semconv.rules import EVERYTHING, TOKEN_KINDS, Item, Rule, Selector, TokenKind, Usage
+from otel_pipeline.semconv.rules import EVERYTHING, TOKEN_KINDS, EventSpan, Item, Rule, Selector, TokenKind, Usage
 from otel_pipeline.semconv.source import Definition
 
 __all__ = ["item_faults", "resolve_rules", "selector"]
 
 _KINDS = {"unspecified": 0, "internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 _STATUSES = {"unset": 0, "ok": 1, "error": 2}
+_UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _ITEMS: dict[str, Item | None] = {"entities": None, "spans": "span", "events": "event", "metrics": "point"}
 
 
@@ -40,7 +41,7 @@ def resolve_rules(references: References, attributes: Mapping[str, Attribute]) -
     if PROJECT in attributes:
         layer = references.section("attributes")[PROJECT].layer
         found.extend((-layer, 2, rule) for rule in project_rules(attributes))
-    return tuple(rule for _, _, rule in sorted(found, key=lambda one: one[:2]) if rule.set or rule.usage)
+    return tuple(rule for _, _, rule in sorted(found, key=lambda one: one[:2]) if rule.set or rule.usage or rule.span)
 
 
 def _rule(
@@ -50,7 +51,8 @@ def _rule(
     if item is None:
         match = EVERYTHING
     values = {key: _with_aliases(value, attributes) for key, value in notes.set.items()}
-    return Rule(name, item, sender, match, values, _usage(notes.usage) if notes.usage else None)
+    usage = _usage(notes.usage) if notes.usage else None
+    return Rule(name, item, sender, match, values, usage, _event_span(notes.span) if notes.span else None)
 
 
 def _with_aliases(value: ValueSource | Scalar, attributes: Mapping[str, Attribute]) -> ValueSource | Scalar:
@@ -122,6 +124,21 @@ def _usage(notes: UsageNotes) -> Usage:
     )
 
 
+def _event_span(notes: SpanNotes) -> EventSpan:
+    return EventSpan(
+        name=notes.name,
+        kind=_KINDS[notes.kind],
+        session=notes.session,
+        prompt=notes.prompt,
+        opens_prompt=notes.opens_prompt,
+        duration=notes.duration.attribute if notes.duration else (),
+        duration_unit_ns=_UNITS_NS[notes.duration.unit] if notes.duration else 1,
+        status=notes.status,
+        attributes=notes.attributes,
+        carry=notes.carry,
+    )
+
+
 # --- checks
 
 
@@ -145,6 +162,8 @@ def _is_right(
         references.problem(entry, message, "", *NOTES, "match", key)
     for message in _usage_faults(notes.usage, item):
         references.problem(entry, message, "", *NOTES, "usage")
+    for message, *keys in _span_faults(notes.span, item, sender):
+        references.problem(entry, message, "", *NOTES, "span", *keys)
     canonical = [key for key, attribute in attributes.items() if attribute.canonical]
     for key, value in notes.set.items():
         if references.known(entry, key, canonical, "canonical attribute", *NOTES, "set", key):
@@ -167,6 +186,30 @@ def _usage_faults(usage: UsageNotes | None, item: Item | None) -> Iterator[str]:
     for inner, outer in usage.inside.items():
         if inner == outer:
             yield f"{inner!r} cannot be inside itself"
+
+
+def _span_faults(span: SpanNotes | None, item: Item | None, sender: Selector | None) -> Iterator[tuple[str, ...]]:
+    if span is None:
+        return
+    if item != "event":
+        yield ("only events become spans",)
+    elif sender is None or sender.is_empty:
+        yield ("needs entity_associations with a sender that has a match: its spans take the place of these",)
+    for key, value in (("status", span.status), *span.attributes.items()):
+        place = (key,) if key == "status" and value is span.status else ("attributes", key)
+        if isinstance(value, ValueSource) and not _is_of_record(value):
+            yield "takes value, or attribute with or without map, and nothing else", *place
+    source = span.status if isinstance(span.status, ValueSource) else ValueSource(value=span.status)
+    if source.attributes and not source.table:
+        yield "needs a map to unset, ok or error", "status"
+    for status in [source.value] if source.value is not None else source.table.values():
+        if status not in _STATUSES:
+            yield f"{status!r} is no status: one of {', '.join(_STATUSES)}", "status"
+
+
+def _is_of_record(source: ValueSource) -> bool:
+    others = (source.resource, source.anywhere, source.event, source.name, source.regex, source.member, source.override)
+    return not any(others)
 
 
 def _set_faults(attributes: Mapping[str, Attribute], key: str, value: ValueSource | Scalar) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
 
-__all__ = ["DEFAULT_SESSION", "EVERYTHING", "TOKEN_KINDS", "Item", "Rule", "Selector", "TokenKind", "Usage"]
+__all__ = ["DEFAULT_SESSION", "EVERYTHING", "TOKEN_KINDS", "EventSpan", "Item", "Rule", "Selector", "TokenKind", "Usage"]
 
 Item = Literal["span", "event", "point"]
 TokenKind = Literal["input", "output", "cache_read", "cache_creation", "reasoning"]
@@ -88,6 +88,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class EventSpan:
+    """The span that a log record stands for; keys of each list are tried in order."""
+
+    name: str
+    kind: int
+    """As in trace.proto."""
+    session: tuple[str, ...]
+    prompt: tuple[str, ...]
+    opens_prompt: bool
+    duration: tuple[str, ...]
+    """Empty where the span has no length."""
+    duration_unit_ns: int
+    status: ValueSource | Scalar
+    attributes: Mapping[str, ValueSource | Scalar]
+    carry: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Gives canonical attributes to what its selector matches. The first rule that gives an attribute a value wins."""
 
@@ -100,3 +118,4 @@ class Rule:
     match: Selector
     set: Mapping[str, ValueSource | Scalar]
     usage: Usage | None = None
+    span: EventSpan | None = None

@@ -8,6 +8,7 @@ pub mod condition;
 pub mod decode;
 pub mod edit;
 pub mod enrich;
+pub mod event_spans;
 pub mod findings;
 pub mod json_read;
 pub mod json_text;
@@ -46,6 +47,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<enrich::EnrichFindings>()?;
     module.add_function(wrap_pyfunction!(enrich::enrich, module)?)?;
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
+    module.add_class::<event_spans::EventSpans>()?;
     module.add_class::<live_check::LiveCheck>()?;
     module.add_class::<prometheus::Ingested>()?;
     module.add_class::<prometheus::Restored>()?;

@@ -52,6 +52,7 @@ impl BuildHasher for Seeded {
 }
 
 /// Multiplies 64 by 64 bits and folds the halves of the product; the factors are hidden by the seeds.
+#[derive(Clone)]
 pub struct Folded {
     state: u64,
     key: u64,

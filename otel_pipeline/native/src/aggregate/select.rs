@@ -124,6 +124,11 @@ impl Selection {
         }
     }
 
+    /// Whether any selector could hold for the resource and scope at hand.
+    pub fn is_open(&self) -> bool {
+        self.open != 0
+    }
+
     /// Whether any selector could hold for an item of this name, as far as the name tells.
     pub fn may_select(&self, name: &[u8]) -> bool {
         self.always | self.named(name) != 0 || !self.by_key.is_empty()
