@@ -73,7 +73,8 @@ class AgentEvents(Connector):
     Nothing is made of the log records of a session or trace of which spans came: list this connector as exporter of
     the traces, too. A record whose trace is not sampled becomes a span all the same. Ids are made of what the record
     says, so that a record that comes twice is the same span twice. Spans have `sdlc.derived_from`, and the resource and
-    scope of their records; let them go through `semconv`, and on to where other spans go. What waits is lost in a crash.
+    scope of their records; let them go through `semconv`, and on to where other spans go. What waits is lost where the
+    gateway does not end by itself.
     """
 
     type = "agent_events"
@@ -95,7 +96,7 @@ class AgentEvents(Connector):
         settings.counts[Signal.LOGS].held = lambda: self._spans.waiting
 
     def process(self, batch: Batch) -> None:
-        """Takes in log records, which wait, and traces, which are only looked at; what comes of it leaves with `flush`."""
+        """Takes in log records, which wait, and looks at traces; what comes of it leaves with `flush`."""
         self._spans.update(batch, self._now_ns(), self.settings.clock.time_ns())
         if batch.signal == Signal.TRACES:
             self.settings.counts[Signal.TRACES].sent += batch.items

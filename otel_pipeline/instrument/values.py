@@ -411,6 +411,12 @@ class SdlcDeploymentStrategy(StrEnum):
     OTHER = "other"
 
 
+class SdlcDerivedFrom(StrEnum):
+    """Values of sdlc.derived_from."""
+
+    LOG_RECORD = "log_record"
+
+
 class SdlcDesignType(StrEnum):
     """Values of sdlc.design.type."""
 

@@ -306,8 +306,8 @@ class DurationNotes(Notes):
 
 
 class SpanNotes(Notes):
-    """The span that a log record stands for, where its sender sends none. It ends with the record and begins before it by
-    its duration. Give it the name and the attributes of the span that the sender would send: then its rules hold."""
+    """The span that a log record stands for, where its sender sends none. It ends with the record and begins before
+    that by its duration. With the name and the attributes of the span that the sender would send, its rules hold."""
 
     name: Key
     kind: SpanKind = "internal"

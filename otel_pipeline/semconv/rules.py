@@ -6,7 +6,17 @@ from typing import Literal
 
 from otel_pipeline.semconv.conditions import Condition, Scalar, ValueSource
 
-__all__ = ["DEFAULT_SESSION", "EVERYTHING", "TOKEN_KINDS", "EventSpan", "Item", "Rule", "Selector", "TokenKind", "Usage"]
+__all__ = [
+    "DEFAULT_SESSION",
+    "EVERYTHING",
+    "TOKEN_KINDS",
+    "EventSpan",
+    "Item",
+    "Rule",
+    "Selector",
+    "TokenKind",
+    "Usage",
+]
 
 Item = Literal["span", "event", "point"]
 TokenKind = Literal["input", "output", "cache_read", "cache_creation", "reasoning"]

@@ -32,6 +32,7 @@ def test_the_default_names_its_components() -> None:
         "receivers::otlp",
         "processors::memory_limiter",
         "processors::semconv",
+        "connectors::agent_events",
         "connectors::stage_metrics",
         "exporters::sender_health",
         "exporters::prometheus",

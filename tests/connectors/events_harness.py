@@ -1,8 +1,8 @@
 """The part of the default configuration that makes spans of log records and metrics of both, with a clock set by hand."""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -13,7 +13,7 @@ from otel_pipeline.pdata import Batch, Limits, decode, from_proto, to_proto
 from otel_pipeline.processors.semconv import Semconv, SemconvConfig
 from otel_pipeline.testing import FakeTime, make_settings
 
-__all__ = ["RECORDED", "WRITTEN", "Gateway", "log_records", "read", "spans"]
+__all__ = ["RECORDED", "WRITTEN", "Gateway", "Series", "log_records", "read", "spans", "untraced"]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RECORDED, WRITTEN = FIXTURES / "recorded", FIXTURES / "written"
@@ -24,7 +24,7 @@ Series = dict[tuple[str, ...], float]
 
 def read(path: Path, edit: Callable[[LogRecord], object] | None = None) -> Batch:
     """A recorded request; `edit` changes its log records."""
-    signal = path.name.split(".otlp")[0].rpartition("logs")[1] or "traces"
+    signal = "logs" if ".logs." in path.name else "traces"
     batch, _ = decode(signal, path.read_bytes(), True, Limits())
     if edit:
         request = to_proto(batch)
@@ -34,9 +34,14 @@ def read(path: Path, edit: Callable[[LogRecord], object] | None = None) -> Batch
     return batch
 
 
-def log_records(request: object) -> list[LogRecord]:
+def log_records(request: Any) -> list[LogRecord]:
     """All records of a logs request."""
-    return [one for group in request.resource_logs for scope in group.scope_logs for one in scope.log_records]  # type: ignore[attr-defined]
+    return [one for group in request.resource_logs for scope in group.scope_logs for one in scope.log_records]
+
+
+def untraced(record: LogRecord) -> None:
+    """Makes of a record what its sender writes where traces are off."""
+    record.trace_id, record.span_id, record.flags = b"", b"", 0
 
 
 def spans(batch: Batch | None) -> list[Span]:
@@ -105,14 +110,4 @@ class Gateway:
                     self.series[(*labels, "count")] = point.count
                     self.series[(*labels, "sum")] = round(point.sum, 6)
                 else:
-                    self.series[labels] = getattr(point, point.WhichOneof("value"))
-
-
-def of(series: Series, names: Iterable[str]) -> Series:
-    """The series of some metrics."""
-    return {labels: value for labels, value in series.items() if labels[0] in names}
-
-
-def shown(series: Series) -> str:
-    """For people."""
-    return json.dumps({" ".join(labels): value for labels, value in sorted(series.items())}, indent=1)
+                    self.series[labels] = round(getattr(point, point.WhichOneof("value")), 9)
