@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from otel_pipeline.connectors.agent_events import AgentEventsConfig
+from otel_pipeline.connectors.agent_events import plan as agent_events_plan
 from otel_pipeline.connectors.stage_metrics import StageMetricsConfig
 from otel_pipeline.connectors.stage_metrics import plan as stage_metrics_plan
 from otel_pipeline.helpers.printable import printable, quoted
-from otel_pipeline.pdata import Batch, SpanAggregator, to_proto
+from otel_pipeline.pdata import Batch, EventSpans, Signal, SpanAggregator, to_proto
 from otel_pipeline.pdata.otlp_files import read_batches
 from otel_pipeline.semconv import Registry, Rule, compile_plan, load
 from otel_pipeline.semconv.conditions import Scalar, ValueSource
@@ -33,6 +35,7 @@ def explain(
 def explanation(registry: Registry, batches: Sequence[Batch]) -> dict[str, Any]:
     """`telemetry`: every resource, scope and item with the values that it has in the end and where each is from.
     `metrics`: the series made of them all. `missing_prices`: model requests without a cost, by model.
+    Spans that `agent_events` makes of log records come after what was sent, and are marked as `made`.
 
     Of an item, `values` are those that do not stand around it, and `unread` the keys that neither a rule nor a metric
     looks at.
@@ -41,7 +44,9 @@ def explanation(registry: Registry, batches: Sequence[Batch]) -> dict[str, Any]:
     read = set(_texts(metrics_plan))
     plan = compile_plan(registry)
     rules = [rule for rule in registry.rules if rule.set]
+    made = list(_made_of_log_records(registry, [plan.enrich(batch) for batch in batches]))
     nodes = [node for batch in batches for node in json.loads(plan.explain(batch))]
+    nodes += [{**node, "made": True} for batch in made for node in json.loads(plan.explain(batch))]
     for node in nodes:
         node["rules"] = [rules[index].id for index in node["rules"]]
         node["unread"] = [key for key in node["unread"] if key not in read]
@@ -49,12 +54,21 @@ def explanation(registry: Registry, batches: Sequence[Batch]) -> dict[str, Any]:
             if "rule" in value["from"]:
                 value["from"] = _told(rules[value["from"]["rule"]], value["attribute"])
     aggregator = SpanAggregator(json.dumps(metrics_plan), 0)
-    for batch in batches:
+    for batch in (*batches, *made):
         aggregator.update(plan.enrich(batch), 0)
     flushed = aggregator.flush_all(0, 1)
     constant = {metric["name"] for metric in metrics_plan["metrics"] if metric.get("constants")}
     series = [one for one in _series(flushed, registry) if one["metric"] not in constant] if flushed else []
     return {"telemetry": nodes, "metrics": series, "missing_prices": aggregator.missing_prices()}
+
+
+def _made_of_log_records(registry: Registry, enriched: Sequence[Batch]) -> Iterator[Batch]:
+    """The spans of log records whose work is not among the spans."""
+    events = EventSpans(json.dumps(agent_events_plan(registry, AgentEventsConfig())))
+    for batch in sorted(enriched, key=lambda one: one.signal != Signal.TRACES):
+        events.update(batch, 0, 0)
+    if made := events.flush(0, everything=True):
+        yield made
 
 
 def _texts(plan: Any) -> Iterator[str]:
@@ -138,7 +152,8 @@ def _items(alike: dict[tuple[str, ...], int]) -> Iterator[str]:
 
 def _node(node: dict[str, Any], around: dict[str, Any]) -> Iterator[str]:
     indent = _INDENTS[node["kind"]]
-    yield f"{indent}{_WORDS.get(node['kind'], node['kind'])} {quoted(node['name'])}"
+    made = ", made of a log record" if node["kind"] == "span" and node.get("made") else ""
+    yield f"{indent}{_WORDS.get(node['kind'], node['kind'])} {quoted(node['name'])}{made}"
     same = [value for value in node["values"] if around.get(value["attribute"]) == value["value"]]
     for value in node["values"]:
         if value not in same:

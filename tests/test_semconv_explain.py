@@ -95,11 +95,11 @@ def test_metrics_that_came_of_it() -> None:
     assert "sdlc_stage_order" not in series
 
 
-@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_values_are_those_that_are_written(signal: str) -> None:
+@pytest.mark.parametrize(("signal", "kind"), [("traces", "span"), ("logs", "event"), ("metrics", "point")])
+def test_values_are_those_that_are_written(signal: str, kind: str) -> None:
     """Every canonical attribute of an enriched item is explained, with its value."""
     batch = from_trusted(signal, (RECORDED / f"claude-code-2.1.330_default.{signal}.otlp.pb").read_bytes())
-    explained = [node for node in nodes(batch) if node["kind"] in ("span", "event", "point")]
+    explained = [node for node in nodes(batch) if node["kind"] == kind]
     enriched = to_proto(enrich(batch, compile_plan(REGISTRY))[0])
     items = [
         item
@@ -118,6 +118,20 @@ def test_values_are_those_that_are_written(signal: str) -> None:
         written = {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in item.attributes}
         told = {value["attribute"]: value["value"] for value in node["values"]}
         assert {key: value for key, value in written.items() if key in REGISTRY.canonical}.items() <= told.items()
+
+
+def test_spans_that_are_made_of_log_records_are_told() -> None:
+    """After the records, with the series that they are counted in; not where the session's spans are there, too."""
+    signals = [
+        from_trusted(signal, (RECORDED / f"claude-code-2.1.330_default.{signal}.otlp.pb").read_bytes())
+        for signal in ("logs", "traces")
+    ]
+    found = explanation(REGISTRY, signals[:1])
+    made = [node["name"] for node in found["telemetry"] if node.get("made") and node["kind"] == "span"]
+    assert made.count("claude_code.llm_request") == 9
+    assert "sdlc_stage_runs_total" in {one["prometheus_name"] for one in found["metrics"]}
+    assert any("made of a log record" in line for line in text_report(found))
+    assert not any(node.get("made") for node in explanation(REGISTRY, signals)["telemetry"])
 
 
 def test_contents_are_not_told() -> None:

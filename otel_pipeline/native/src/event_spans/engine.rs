@@ -17,14 +17,15 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::held::{Around, Draft, Parent, Place, Prompt, Request, Work};
-use super::plan::{Plan, Rule, raw};
+use super::ids::Ids;
+use super::plan::Plan;
 use super::recent::Recent;
-use super::record::{Digest, Record};
-use crate::aggregate::extract::trace_number;
+use super::record::Record;
+use super::sent::Sent;
 use crate::aggregate::hash::Seeded;
 use crate::aggregate::keys::Seen;
-use crate::aggregate::select::{Candidate, Mask, members};
-use crate::otlp::{Context, RESOURCE_ATTRIBUTES, attributes, child, for_each_item, span};
+use crate::aggregate::select::Candidate;
+use crate::otlp::{Context, RESOURCE_ATTRIBUTES, attributes, for_each_item};
 
 /// Prompts remembered of one session.
 const MAX_PROMPTS: usize = 16;
@@ -56,8 +57,7 @@ struct Counts {
 
 pub struct Engine {
     plan: Plan,
-    /// By hash of sender with trace or session: spans came.
-    told: Recent<()>,
+    sent: Sent,
     sessions: Recent<Session>,
     work: VecDeque<Work>,
     /// Prompts that are over and not written yet, each with its trace.
@@ -79,7 +79,7 @@ impl Engine {
     pub fn new(plan: Plan) -> Self {
         Self {
             plan,
-            told: Recent::default(),
+            sent: Sent::default(),
             sessions: Recent::default(),
             work: VecDeque::new(),
             ended: Vec::new(),
@@ -136,23 +136,21 @@ impl Engine {
             self.counts.too_many += 1;
             return;
         }
-        let around = match &header.around {
-            Some(around) => Arc::clone(around),
+        let around = match header.around.take() {
+            Some(around) => around,
             None => self.keep(Around::of(context)),
         };
         header.around = Some(Arc::clone(&around));
         let rule = &self.plan.rules[at];
         let ids = Ids::read(rule, seen, &header.resource, &record);
-        let duration_ns = rule.duration_ns(seen);
-        let end_ns = if record.time_ns == 0 {
-            unix_ns
-        } else {
-            record.time_ns
+        let end_ns = match record.time_ns {
+            0 => unix_ns,
+            time_ns => time_ns,
         };
+        let duration_ns = rule.duration_ns(seen);
         let start_ns = duration_ns.and_then(|duration_ns| end_ns.checked_sub(duration_ns));
         self.counts.without_time += u64::from(record.time_ns == 0);
         self.counts.invalid_durations += u64::from(start_ns.is_none());
-        let opens_prompt = rule.opens_prompt;
         let draft = Draft {
             around,
             place: ids.place,
@@ -161,17 +159,20 @@ impl Engine {
             end_ns,
             body: rule.body(seen),
         };
-        if opens_prompt {
-            self.open(draft, ids, now_ns);
-        } else {
-            self.held_bytes += draft.size();
-            self.work.push_back(Work {
-                draft,
-                arrived_ns: now_ns,
-                prompt: ids.prompt,
-                own_trace_id: ids.trace_id,
-            });
+        match rule.opens_prompt {
+            true => self.open(draft, ids, now_ns),
+            false => self.wait(draft, ids, now_ns),
         }
+    }
+
+    fn wait(&mut self, draft: Draft, ids: Ids, now_ns: u64) {
+        self.held_bytes += draft.size();
+        self.work.push_back(Work {
+            draft,
+            arrived_ns: now_ns,
+            prompt: ids.prompt,
+            own_trace_id: ids.trace_id,
+        });
     }
 
     fn keep(&mut self, around: Around) -> Arc<Around> {
@@ -231,75 +232,8 @@ impl Engine {
 
     /// Notes which sessions and traces are told by spans.
     pub fn update_traces(&mut self, request: &[u8], now_ns: u64) {
-        let (mut senders, mut last): (Mask, _) = (0, [0u64; 2]);
-        let mut around = Seen::default();
-        for_each_item(request, |context, item| {
-            if context.new_scope {
-                self.plan.senders.enter(context);
-                let nothing = Candidate {
-                    name: b"",
-                    kind: 0,
-                    status: 0,
-                    item: &[],
-                    seen: &Seen::default(),
-                };
-                senders = self.plan.senders.select(&nothing);
-                around.0.clear();
-                let resource = attributes(context.resource, RESOURCE_ATTRIBUTES);
-                self.watched_of_span(resource, &mut around);
-            }
-            if senders != 0 {
-                self.span(senders, &around, item, &mut last, now_ns);
-            }
-        });
+        self.sent.update(&mut self.plan, request, now_ns);
         self.forget(now_ns);
-    }
-
-    fn watched_of_span<'a>(
-        &self,
-        list: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        seen: &mut Seen<'a>,
-    ) {
-        for (key, value) in list {
-            if let Some(number) = self.plan.span_keys.find(key).and_then(|one| one.watched) {
-                seen.0.push((number, value));
-            }
-        }
-    }
-
-    /// `last` are the keys that were noted last: mostly the next span's, too.
-    fn span(
-        &mut self,
-        senders: Mask,
-        around: &Seen<'_>,
-        item: &[u8],
-        last: &mut [u64; 2],
-        now_ns: u64,
-    ) {
-        let mut seen = Seen::default();
-        self.watched_of_span(attributes(item, span::ATTRIBUTES), &mut seen);
-        if seen.get(self.plan.mark).is_some() {
-            return;
-        }
-        let trace_id = trace_number(child(item, span::TRACE_ID));
-        for sender in members(senders) {
-            let sender = sender as u32;
-            let trace = trace_id.map_or(0, |trace_id| trace_key(sender, trace_id));
-            self.tell(trace, &mut last[0], now_ns);
-            for number in 0..self.plan.span_sessions.len() {
-                let number = self.plan.span_sessions[number];
-                if let Some(id) = raw(&seen, number).or_else(|| raw(around, number)) {
-                    self.tell(session_key(sender, id), &mut last[1], now_ns);
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, key: u64, last: &mut u64, now_ns: u64) {
-        if key != 0 && key != *last {
-            self.told.entry(key, now_ns);
-            *last = key;
-        }
     }
 
     /// Makes the spans that are due, or all: a traces request and its number of spans.
@@ -365,9 +299,7 @@ impl Engine {
 
     /// Whether spans tell the work of a record; that uses what is known of them.
     fn is_told(&mut self, place: Place, now_ns: u64) -> bool {
-        let by_trace = place.trace != 0 && self.told.get(place.trace, now_ns).is_some();
-        let by_session = place.session != 0 && self.told.get(place.session, now_ns).is_some();
-        let is_told = by_trace || by_session && (place.is_sampled || place.trace_id.is_none());
+        let is_told = self.sent.tells(place, now_ns);
         if is_told && place.session != 0 && self.sessions.has(place.session) {
             let session = self.sessions.entry(place.session, now_ns);
             self.counts.late_spans += u64::from(std::mem::take(&mut session.is_made));
@@ -415,12 +347,7 @@ impl Engine {
         while let Some((session, _)) = self.sessions.forget(before_ns, limits.max_sessions) {
             self.end_early(session.prompts);
         }
-        while let Some((_, is_early)) = self
-            .told
-            .forget(before_ns, limits.max_sessions.saturating_mul(2))
-        {
-            self.counts.forgotten += u64::from(is_early);
-        }
+        self.counts.forgotten += self.sent.forget(before_ns, limits.max_sessions);
     }
 
     fn drop_arounds(&mut self) {
@@ -460,68 +387,4 @@ impl Engine {
 fn theirs(place: Place) -> Parent {
     let named = place.trace_id.and(place.span_id);
     named.map_or(Parent::None, Parent::Theirs)
-}
-
-fn trace_key(sender: u32, trace_id: u128) -> u64 {
-    let mut digest = Digest::new("trace of sender");
-    digest.add_number(u64::from(sender));
-    digest.add(&trace_id.to_be_bytes());
-    digest.short()
-}
-
-fn session_key(sender: u32, id: &[u8]) -> u64 {
-    let mut digest = Digest::new("session of sender");
-    digest.add_number(u64::from(sender));
-    digest.add(id);
-    digest.short()
-}
-
-/// What a record is and where it belongs, by hashes.
-struct Ids {
-    place: Place,
-    span_id: u64,
-    /// 0 for none.
-    prompt: u64,
-    /// Made of session and prompt; of the record where it names neither.
-    trace_id: u128,
-}
-
-impl Ids {
-    fn read(rule: &Rule, seen: &Seen<'_>, resource: &Seen<'_>, record: &Record<'_>) -> Self {
-        let first = |keys: &[u32]| {
-            let found = |key: &u32| raw(seen, *key).or_else(|| raw(resource, *key));
-            keys.iter().find_map(found)
-        };
-        let prompt_id = first(&rule.prompt);
-        let session_id = first(&rule.session).or(prompt_id);
-        let session = session_id.map_or(0, |id| session_key(rule.sender, id));
-        let mut content = record.content.clone();
-        content.add_number(session);
-        let mut of_prompt = Digest::new("prompt of session");
-        of_prompt.add_number(session);
-        of_prompt.add(prompt_id.unwrap_or_default());
-        let prompt = prompt_id.map_or(0, |_| of_prompt.short());
-        let is_alone = session == 0 || rule.opens_prompt && prompt == 0;
-        let trace_id = if is_alone {
-            content.wide()
-        } else {
-            of_prompt.wide()
-        };
-        let span_id = match (rule.opens_prompt, prompt) {
-            (true, 1..) => prompt,
-            _ => content.short(),
-        };
-        Self {
-            place: Place {
-                trace_id: record.trace_id,
-                span_id: record.span_id,
-                is_sampled: record.is_sampled,
-                session,
-                trace: record.trace_id.map_or(0, |id| trace_key(rule.sender, id)),
-            },
-            span_id,
-            prompt,
-            trace_id,
-        }
-    }
 }

@@ -2,9 +2,11 @@
 
 pub mod engine;
 pub mod held;
+pub mod ids;
 pub mod plan;
 pub mod recent;
 pub mod record;
+pub mod sent;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

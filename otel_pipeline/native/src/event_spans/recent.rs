@@ -21,10 +21,6 @@ impl<V> Default for Recent<V> {
 }
 
 impl<V: Default> Recent<V> {
-    pub fn len(&self) -> usize {
-        self.known.len()
-    }
-
     pub fn has(&self, key: u64) -> bool {
         self.known.contains_key(&key)
     }
