@@ -126,6 +126,10 @@ def edit_attributes(batch: Batch, plan: AttributePlan) -> Batch:
 
 # --- enrich
 
+def link_journeys(batch: Batch) -> Batch:
+    """The batch with a link to the journey's root on every span that is a run of a stage (`sdlc.stage.run`, or a stage
+    and no parent) and tells its requirement. A span that has the link stays as it is."""
+
 class SemconvPlan:
     """What the enrichment pass does: canonical attributes and rules, made ready once. It counts what stays unknown."""
 
