@@ -1,4 +1,4 @@
-"""Links stage spans to the trace of their requirement's journey, so that a backend of traces leads from one to the other.
+"""Links stage spans to the trace of their requirement's journey: a way from any trace store to the journey and back.
 
 ```yaml
 processors:
