@@ -3,6 +3,8 @@
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from otel_pipeline.journeys.graph import Limits, graph_rules
 from otel_pipeline.journeys.model import Key
@@ -359,3 +361,33 @@ def test_new_evidence_tells_whom_it_matters_to() -> None:
     assert requirements_behind(store, RULES, trace_ids=["c"]) == {R1}
     assert requirements_behind(store, RULES, trace_ids=["l"]) == {R1}
     assert requirements_behind(store, RULES, keys=[image("i"), R3]) == {R1, R3}
+
+
+KEYS = (R1, R2, R3, B1, B2, C1, C2, image("i"), session("s"), session("t"))
+ITEMS = st.lists(st.lists(st.sampled_from(KEYS), max_size=3, unique=True), max_size=2)
+STORIES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30), ITEMS), min_size=1, max_size=8)
+
+
+@settings(deadline=None)
+@given(STORIES)
+def test_every_journey_says_the_same_of_a_run(drawn: list[tuple[int, int, list[list[Key]]]]) -> None:
+    """Whoever is asked, a run has the same requirements: so its shares add up to one, and each of them is named."""
+    stories = []
+    for number, (trace, start, items) in enumerate(drawn):
+        single = [[one for one in item if one.kind != "requirement" or one == _first(item)] for item in items]
+        stories.append(run(f"t{trace}", "coding", start, start + 1, *single, span=f"s{number}"))
+    store = MemoryStore(*stories)
+    named = {one for story, _ in stories for one in story.keys if one.kind == "requirement"}
+    claims: dict[tuple[str, str], list[frozenset[Key]]] = {}
+    for requirement in (R1, R2, R3):
+        for owned in found(store, requirement).runs:
+            owners = frozenset({requirement, *owned.others})
+            claims.setdefault((owned.run.trace_id, owned.run.span_id), []).append(owners)
+    for owners in claims.values():
+        assert set(owners) == {owners[0]}
+        assert len(owners) == len(owners[0])
+        assert owners[0] <= named
+
+
+def _first(item: list[Key]) -> Key | None:
+    return next((one for one in item if one.kind == "requirement"), None)
