@@ -383,10 +383,10 @@ def test_every_journey_says_the_same_of_a_run(drawn: list[tuple[int, int, list[l
         for owned in found(store, requirement).runs:
             owners = frozenset({requirement, *owned.others})
             claims.setdefault((owned.run.trace_id, owned.run.span_id), []).append(owners)
-    for owners in claims.values():
-        assert set(owners) == {owners[0]}
-        assert len(owners) == len(owners[0])
-        assert owners[0] <= named
+    for said in claims.values():
+        assert set(said) == {said[0]}
+        assert len(said) == len(said[0])
+        assert said[0] <= named
 
 
 def _first(item: list[Key]) -> Key | None:
