@@ -13,13 +13,12 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from otel_pipeline.component import Exporter, Settings
 from otel_pipeline.errors import PermanentError, RetryableError, TooLargeError
@@ -29,7 +28,7 @@ from otel_pipeline.helpers.otlp_response import retry_after_seconds
 from otel_pipeline.helpers.peer_endpoint import HttpUrl, is_link_local
 from otel_pipeline.helpers.retry import Rejection, Retry, RetryOptions
 from otel_pipeline.helpers.sending_queue import BatchOptions, QueueOptions, SendingQueue
-from otel_pipeline.helpers.series_store import SeriesIntake, SeriesOptions, check_labels
+from otel_pipeline.helpers.series_store import ExternalLabels, SeriesIntake, SeriesOptions
 from otel_pipeline.helpers.tls import ClientTls
 from otel_pipeline.options import Duration, Options
 from otel_pipeline.pdata import Batch, Signal
@@ -45,9 +44,6 @@ _HEADERS = {
 }
 _KINDS = ("samples", "histograms", "exemplars")
 _NEVER_NS = 2**62
-_OWN_LABELS = frozenset({"le", "quantile", "otel_metric_overflow"})
-
-_ExternalLabels = Annotated[Mapping[str, str], AfterValidator(lambda value: check_labels(value, _OWN_LABELS))]
 
 
 class Enabled(Options):
@@ -85,7 +81,7 @@ class PrometheusRemoteWriteConfig(SeriesOptions):
     """For https endpoints."""
     timeout: Duration = Field(30.0, gt=0)
     """How long one try may take, from connecting to the end of the answer."""
-    external_labels: _ExternalLabels = {}
+    external_labels: ExternalLabels = {}
     """Labels of every series. An attribute that would have the same name becomes `exported_<name>`. Where there is no
     `instance` among them it is this machine's name, so that what two gateways write stays apart and adds up; give your
     own where machines change their names, and an empty one to leave it out."""

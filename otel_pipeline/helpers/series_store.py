@@ -15,7 +15,7 @@ from otel_pipeline.pdata import Batch, Signal
 from otel_pipeline.prometheus import Ingested, SeriesStore
 from otel_pipeline.semconv import load
 
-__all__ = ["ConstLabels", "ResourceToTelemetry", "SeriesIntake", "SeriesOptions", "check_labels"]
+__all__ = ["ConstLabels", "ExternalLabels", "ResourceToTelemetry", "SeriesIntake", "SeriesOptions"]
 
 _BUILD_NS = 10_000_000_000
 """Components of one graph are made within this time. A connector may date its first series to its own making, which
@@ -25,7 +25,7 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_LABELS = frozenset({"le", "quantile", "job", "instance", "otel_metric_overflow"})
 
 
-def check_labels(value: Mapping[str, str], own: frozenset[str]) -> Mapping[str, str]:
+def _check_labels(value: Mapping[str, str], own: frozenset[str]) -> Mapping[str, str]:
     """`value`; raises ValueError where a name cannot be a label's, or is one of `own`."""
     for name in value:
         if not _LABEL.fullmatch(name) or name.startswith("__"):
@@ -35,8 +35,13 @@ def check_labels(value: Mapping[str, str], own: frozenset[str]) -> Mapping[str, 
     return value
 
 
-ConstLabels = Annotated[Mapping[str, str], AfterValidator(lambda value: check_labels(value, _OWN_LABELS))]
-"""Labels of every series, as users write them."""
+ConstLabels = Annotated[Mapping[str, str], AfterValidator(lambda value: _check_labels(value, _OWN_LABELS))]
+"""Labels of every series on a page, as users write them: whoever scrapes it adds `job` and `instance`."""
+
+ExternalLabels = Annotated[
+    Mapping[str, str], AfterValidator(lambda value: _check_labels(value, _OWN_LABELS - {"job", "instance"}))
+]
+"""Labels of every series that is sent, as users write them; a resource's own `job` and `instance` stand before them."""
 
 
 class ResourceToTelemetry(Options):
@@ -198,6 +203,10 @@ class SeriesIntake:
         """Puts a batch of metrics into the store; a large one in a worker thread."""
         ingest = partial(self.store.ingest, batch, self.now_ns())
         self._count(await asyncio.to_thread(ingest) if batch.size_bytes > _OFFLOAD_BYTES else ingest())
+
+    def ingest_now(self, batch: Batch) -> None:
+        """Puts a batch of metrics into the store, in this thread."""
+        self._count(self.store.ingest(batch, self.now_ns()))
 
     def _count(self, ingested: Ingested) -> None:
         counts = self._settings.counts[Signal.METRICS]
