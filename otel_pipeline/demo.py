@@ -1,4 +1,5 @@
-"""`otel-pipeline demo`: starts a gateway, sends one small delivery through the real SDK, and shows what came out."""
+"""`otel-pipeline demo`: starts a gateway, sends one small delivery through the real SDK, shows what came out, and plays
+the week of a small organisation."""
 
 import os
 import subprocess
@@ -21,15 +22,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from otel_pipeline.component import Kind
 from otel_pipeline.config import read
 from otel_pipeline.config.model import Config
+from otel_pipeline.demo_week import listed, most_eventful, play, week
 
 __all__ = ["main"]
 
 PROJECT = "checkout"
 REQUIREMENT = "REQ-1042"
-# Shown within seconds instead of half a minute; everything else is as shipped.
+# Shown within seconds instead of half a minute, without a line for each batch; everything else is as shipped.
 QUICK = (
     "connectors.stage_metrics.decision_wait=1s",
     "connectors.stage_metrics.metrics_flush_interval=500ms",
+    "service.telemetry.logs.level=warning",
 )
 Labels = frozenset[tuple[str, str]]
 
@@ -106,7 +109,9 @@ def _show(gateway: "subprocess.Popen[bytes]", addresses: dict[str, str], once: b
     if missing:
         print("\nNot as sent:\n  " + "\n  ".join(missing), file=sys.stderr)
         return 1
-    print(f"\nEverything that was sent was read back. Requirement {REQUIREMENT}, project {PROJECT}.\n")
+    print(f"\nEverything that was sent was read back. Requirement {REQUIREMENT}, project {PROJECT}.")
+    if not _play_week(addresses):
+        return 1
     for name, text in addresses.items():
         print(f"  {_TITLES[name]:<28} {text}")
     if not once:
@@ -115,7 +120,30 @@ def _show(gateway: "subprocess.Popen[bytes]", addresses: dict[str, str], once: b
     return 0
 
 
+def _play_week(addresses: dict[str, str]) -> bool:
+    """Plays the week and says where to look; False where the gateway refused some of it or does not list it."""
+    org = week(time.time_ns())
+    print(f"\nPlaying a week of a small organisation: {len(org.truth.requirements)} requirements in two projects, ...")
+    try:
+        requests = play(addresses["http"], org)
+        missing = listed(addresses["web"], org)
+    except OSError as error:
+        print(f"\nThe week was not played to its end: {error}", file=sys.stderr)
+        return False
+    print(f"... {len(org.truth.spans)} spans in {requests} requests, all accepted.\n")
+    if missing:
+        print(f"Not listed: {', '.join(sorted(missing))}", file=sys.stderr)
+        return False
+    if missing is not None:
+        one = most_eventful(org)
+        port = addresses["web"]
+        print(f"  otel-pipeline trace {one.requirement} --project {one.project} --url {port}")
+        print(f"  {port}/requirements/{one.project}/{one.requirement}\n")
+    return True
+
+
 _TITLES = {
+    "web": "requirements and journeys",
     "grpc": "OTLP/gRPC for agents",
     "http": "OTLP/HTTP for agents",
     "metrics": "metrics for Prometheus",
@@ -128,8 +156,10 @@ def _addresses(config: Config) -> dict[str, str]:
     """Where the configured gateway listens, as URLs."""
     otlp: Any = config.components[Kind.RECEIVER]["otlp"].options
     prometheus: Any = config.components[Kind.EXPORTER]["prometheus"].options
+    web: Any = config.components[Kind.EXTENSION]["web"].options
     health: Any = config.components[Kind.EXTENSION]["health_check"].options
     return {
+        "web": f"http://{web.endpoint}",
         "grpc": f"http://{otlp.protocols.grpc.endpoint}",
         "http": f"http://{otlp.protocols.http.endpoint}",
         "metrics": f"http://{prometheus.endpoint}/metrics",
@@ -215,7 +245,7 @@ def _read_back(url: str) -> list[str]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and not expected.items() <= found.items():
         time.sleep(0.2)
-        found = _samples(_get(url))
+        found = {key: value for key, value in _samples(_get(url)).items() if ("project_id", PROJECT) in key[1]}
     _print_table(found)
     names = {name for name, _ in expected}
     wrong = [key for key, value in expected.items() if found.get(key) != value]

@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     COMPONENT_FOLDERS,
     ("config",),
     ("service",),
+    ("demo_week",),
     ("demo", "doctor", "journey_text", "semconv_explain", "semconv_live_check"),
     ("journey_commands", "semconv_commands"),
     ("cli",),
