@@ -34,9 +34,6 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
         command += [part for file in ("shipped:gateway.yaml", *files) for part in ("--config", str(file))]
         command += [part for option in sets for part in ("--set", option)]
         environment = os.environ | {"OTEL_PIPELINE_DATA_DIR": str(tmp_path / f"data-{len(started)}")}
-        with gateway.log.open("wb") as log:
-            gateway.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        started.append(gateway)
 
         def ready() -> bool | None:
             if gateway.process.poll() is not None:
@@ -44,11 +41,18 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             get(f"http://127.0.0.1:{gateway.health}/ready")
             return True
 
-        wait_for("readiness", ready)
+        def launch() -> None:
+            with gateway.log.open("ab") as log:
+                gateway.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            wait_for("readiness", ready, 60)
+
+        started.append(gateway)
+        gateway.launch = launch
+        launch()
         return gateway
 
     yield start
     for gateway in started:
-        if gateway.process.poll() is None:
+        if gateway.process and gateway.process.poll() is None:
             gateway.process.kill()
             gateway.process.wait()

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,6 +88,8 @@ class Gateway:
     health: int
     web: int
     log: Path
+    launch: Callable[[], None] = field(default=lambda: None)
+    """Starts it with the same ports, options and data, and waits until it is ready."""
 
     def status(self) -> dict[str, Any]:
         """/status as it is now."""
@@ -111,6 +113,11 @@ class Gateway:
             return sum(found) if found else None
 
         return wait_for(f"{name}{labels}", probe)
+
+    def kill(self) -> None:
+        """SIGKILL: it does nothing more."""
+        self.process.kill()
+        self.process.wait()
 
     def stop(self) -> int:
         """SIGTERM, then the exit code."""

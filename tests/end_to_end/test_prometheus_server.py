@@ -4,6 +4,7 @@ import json
 import subprocess
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.end_to_end.harness import Gateway, StartGateway, free_port, get, prog
 from tests.end_to_end.test_senders import python_grpc
 
 CONFIG = """
-global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}
+global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}
 scrape_configs:
   - job_name: gateway
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
@@ -36,6 +37,12 @@ class Prometheus:
         result = self.api("query", query=expression)["result"]
         return float(result[0]["value"][1]) if result else None
 
+    def samples(self, expression: str) -> list[float]:
+        """All samples of the one series that matches."""
+        result = self.api("query", query=f"{expression}[1h]")["result"]
+        (series,) = result or [{"values": []}]
+        return [float(value) for _, value in series["values"]]
+
 
 @pytest.fixture
 def gateway(start_gateway: StartGateway) -> Gateway:
@@ -46,9 +53,16 @@ def gateway(start_gateway: StartGateway) -> Gateway:
 @pytest.fixture
 def prometheus(gateway: Gateway, tmp_path: Path) -> Iterator[Prometheus]:
     """Debian's Prometheus, scraping that gateway four times a second."""
+    with scraping(gateway, tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def scraping(gateway: Gateway, tmp_path: Path, interval: str = "250ms") -> Iterator[Prometheus]:
+    """Debian's Prometheus, which has scraped that gateway."""
     port = free_port()
     config = tmp_path / "prometheus.yml"
-    config.write_text(CONFIG.format(port=gateway.metrics))
+    config.write_text(CONFIG.format(port=gateway.metrics, interval=interval))
     command = [
         program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage",

@@ -289,3 +289,49 @@ def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], messag
 
 def test_an_open_address_is_taken_when_the_user_says_so() -> None:
     assert PrometheusConfig(endpoint="0.0.0.0:9464", insecure_ok=True).endpoint == "0.0.0.0:9464"
+
+
+async def test_what_a_client_has_read_is_on_disk(start: Start, tmp_path: Path) -> None:
+    """As soon as it has it: a copy of the file is enough to show the same again."""
+    exporter, client = await start(checkpoint={"directory": tmp_path / "one"})
+    for value in (5, 6):
+        await exporter.consume(make_metrics(make_counter("c", value, start_ns=1, time_ns=value)))
+        page = (await client.get("/metrics")).text
+        copy = tmp_path / f"copy-{value}"
+        copy.mkdir()
+        (copy / "prometheus.checkpoint").write_bytes((tmp_path / "one" / "prometheus.checkpoint").read_bytes())
+        _, reader = await start(checkpoint={"directory": copy})
+        assert page.endswith(f"c_total {value}\n")
+        assert (await reader.get("/metrics")).text.endswith(f"c_total {value}\n")
+
+
+async def test_the_next_exporter_goes_on_where_this_one_ended(start: Start, tmp_path: Path) -> None:
+    """With values that nobody has read yet, and with what each scraper has seen; in the data directory."""
+    time = FakeTime()
+    settings = make_settings("prometheus/second", time=time, data_dir=tmp_path)
+    exporter, client = await start(settings=settings)
+    await client.get("/metrics", headers=SCRAPE)
+    await exporter.consume(make_metrics(make_counter("c", 5, start_ns=time.unix_ns, time_ns=time.unix_ns + 1)))
+    await exporter.shutdown()
+    assert (tmp_path / "prometheus" / "prometheus_second.checkpoint").is_file()
+    _, client = await start(settings=make_settings("prometheus/second", time=time, data_dir=tmp_path))
+    shown = [(await client.get("/metrics", headers=SCRAPE)).text.split()[-1] for _ in range(2)]
+    assert shown == ["0", "5"]
+
+
+async def test_without_a_checkpoint_nothing_is_written(start: Start, tmp_path: Path) -> None:
+    exporter, client = await start(
+        settings=make_settings("prometheus", data_dir=tmp_path), checkpoint={"enabled": False}
+    )
+    await exporter.consume(make_metrics(make_counter("c", 5, start_ns=1, time_ns=2)))
+    await client.get("/metrics")
+    await exporter.shutdown()
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
+
+
+async def test_a_checkpoint_that_is_damaged_or_in_use_is_counted(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "prometheus.checkpoint").write_bytes(b"nonsense")
+    exporter, client = await start(checkpoint={"directory": tmp_path})
+    page = (await client.get("/metrics")).text
+    assert 'otelcol_exporter_prometheus_checkpoint_problems_total{exporter="prometheus",reason="foreign"} 1' in page
+    assert exporter.store.stats()["series"] == 0
