@@ -41,8 +41,19 @@ pub mod record {
     pub const NUMBER: u8 = 2;
     /// The next value of anything else.
     pub const VALUE: u8 = 3;
-    /// All of a stream. Those behind plain series have none: they are as their series.
+    /// All of a stream but its times. Those behind plain series have none: they are as their series.
     pub const STREAM: u8 = 4;
+    /// Time and moment of arrival of the next values, of which one batch has many.
+    pub const TIMES: u8 = 5;
+    /// Start, time and moment of arrival of the next streams.
+    pub const STREAM_TIMES: u8 = 6;
+}
+
+/// The times that the next records of a frame have.
+#[derive(Default)]
+pub struct Times {
+    pub series: (u64, u64),
+    pub stream: (u64, (u64, u64)),
 }
 
 /// The flags of a series.
@@ -158,6 +169,7 @@ pub fn kind_code(kind: Kind) -> u8 {
 }
 
 fn put_series(state: &mut State, everything: bool, last: &mut u32, out: &mut Vec<u8>) {
+    let mut times = Times::default();
     let streams = &state.streams;
     let leaves = |series: &Series| {
         let owner = streams.get(&series.owner);
@@ -177,7 +189,7 @@ fn put_series(state: &mut State, everything: bool, last: &mut u32, out: &mut Vec
                 put_whole(labels, series, leaves(series), out);
             }
             (_, Change::Whole) => put_whole(labels, series, leaves(series), out),
-            (_, Change::Value) => put_update(series, out),
+            (_, Change::Value) => put_update(series, &mut times, out),
             (_, Change::Nothing) => {}
         }
         series.change = Change::Nothing;
@@ -207,7 +219,13 @@ fn put_whole(labels: Option<&str>, series: &Series, leaves: bool, out: &mut Vec<
 
 /// The part that runs for every series of a busy page.
 #[inline]
-fn put_update(series: &Series, out: &mut Vec<u8>) {
+fn put_update(series: &Series, times: &mut Times, out: &mut Vec<u8>) {
+    let own = (series.point.time_ns, series.ingested_ns);
+    if times.series != own {
+        times.series = own;
+        record::TIMES.put(out);
+        own.put(out);
+    }
     let value = &series.point.value;
     let number = matches!(value, Value::Number(_));
     let kind = if number {
@@ -216,7 +234,6 @@ fn put_update(series: &Series, out: &mut Vec<u8>) {
         record::VALUE
     };
     (kind, series.saved).put(out);
-    (series.point.time_ns, series.ingested_ns).put(out);
     match value {
         Value::Number(number) => number.put(out),
         other => put_next(other, out),
@@ -231,10 +248,13 @@ fn put_streams(state: &mut State, everything: bool, out: &mut Vec<u8>) {
         changed,
         ..
     } = state;
+    let mut times = Times::default();
     let mut put = |id: StreamId, stream: &mut Stream| {
         stream.changed = false;
         match place(series, overflow, stream.series) {
-            Some(series) if !series.plain => put_stream(id, series.saved, stream, out),
+            Some(series) if !series.plain => {
+                put_stream(id, series.saved, stream, &mut times, out);
+            }
             _ => {}
         }
     };
@@ -250,11 +270,16 @@ fn put_streams(state: &mut State, everything: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn put_stream(id: StreamId, series: u32, stream: &Stream, out: &mut Vec<u8>) {
+fn put_stream(id: StreamId, series: u32, stream: &Stream, times: &mut Times, out: &mut Vec<u8>) {
+    let own = (stream.start_ns, (stream.time_ns, stream.seen_ns));
+    if times.stream != own {
+        times.stream = own;
+        record::STREAM_TIMES.put(out);
+        own.put(out);
+    }
     record::STREAM.put(out);
     id.put(out);
     series.put(out);
-    (stream.start_ns, (stream.time_ns, stream.seen_ns)).put(out);
     stream.leaves.put(out);
     match &stream.last {
         Last::Nothing => false.put(out),

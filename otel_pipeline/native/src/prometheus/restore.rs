@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use indexmap::IndexMap;
 
 use super::checkpoint::{
-    FRAME_HEAD, MAGIC, MARK, VERSION, body, checksum, flag, kind_code, record,
+    FRAME_HEAD, MAGIC, MARK, Times, VERSION, body, checksum, flag, kind_code, record,
 };
 use super::codec::{Code, take_next, take_text};
 use super::family::{State, leave, place};
@@ -199,8 +199,9 @@ impl Saved {
             self.families.insert(name.to_owned(), family);
         }
         let family = self.families.get_mut(name)?;
+        let mut times = Times::default();
         while !from.is_empty() {
-            family.take(from)?;
+            family.take(from, &mut times)?;
         }
         self.written_ns = self.written_ns.max(written_ns);
         Some(())
@@ -290,14 +291,19 @@ fn take_kind(from: &mut &[u8]) -> Option<Kind> {
 }
 
 impl SavedFamily {
-    fn take(&mut self, from: &mut &[u8]) -> Option<()> {
+    fn take(&mut self, from: &mut &[u8], times: &mut Times) -> Option<()> {
         match u8::take(from)? {
-            record::SERIES => self.take_series(from),
-            record::NUMBER => self.take_next(from, |_, from| f64::take(from).map(Value::Number)),
-            record::VALUE => self.take_next(from, take_next),
-            record::STREAM => self.take_stream(from),
-            _ => None,
+            record::TIMES => times.series = Code::take(from)?,
+            record::STREAM_TIMES => times.stream = Code::take(from)?,
+            record::SERIES => self.take_series(from)?,
+            record::NUMBER => {
+                self.take_next(from, times, |_, from| f64::take(from).map(Value::Number))?
+            }
+            record::VALUE => self.take_next(from, times, take_next)?,
+            record::STREAM => self.take_stream(from, times)?,
+            _ => return None,
         }
+        Some(())
     }
 
     fn take_series(&mut self, from: &mut &[u8]) -> Option<()> {
@@ -331,21 +337,20 @@ impl SavedFamily {
     fn take_next(
         &mut self,
         from: &mut &[u8],
+        times: &Times,
         read: impl FnOnce(Option<&Value>, &mut &[u8]) -> Option<Value>,
     ) -> Option<()> {
         let number = u32::take(from)?;
-        let (time_ns, ingested_ns) = <(u64, u64)>::take(from)?;
         let series = &mut self.series.get_mut(&number)?.series;
         let value = read(Some(&series.point.value), from)?;
         series.point.value = Some(value).filter(|value| is_of(self.kind, value))?;
-        series.point.time_ns = time_ns;
-        series.ingested_ns = ingested_ns;
+        (series.point.time_ns, series.ingested_ns) = times.series;
         Some(())
     }
 
-    fn take_stream(&mut self, from: &mut &[u8]) -> Option<()> {
+    fn take_stream(&mut self, from: &mut &[u8], times: &Times) -> Option<()> {
         let (id, series) = <(StreamId, u32)>::take(from)?;
-        let (start_ns, (time_ns, seen_ns)) = <(u64, (u64, u64))>::take(from)?;
+        let (start_ns, (time_ns, seen_ns)) = times.stream;
         let (leaves, known) = <(bool, bool)>::take(from)?;
         let mut stream = Stream {
             start_ns,
