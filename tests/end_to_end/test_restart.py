@@ -92,10 +92,13 @@ class Senders:
         self.taken[name] += post(self.gateway, batch)
 
     def _cumulative(self) -> Batch:
-        times = {"start_ns": self.start_ns, "time_ns": time.time_ns()}
-        metrics = [make_counter("work", self.counted, **times)]
-        metrics += [make_counter("sessions", self.counted, {"session.id": session}, **times) for session in "ab"]
-        metrics.append(make_histogram("load", [self.counted, 0], [1], sum=self.counted / 2, **times))
+        start_ns, now_ns, counted = self.start_ns, time.time_ns(), self.counted
+        metrics = [
+            make_counter("work", counted, start_ns=start_ns, time_ns=now_ns),
+            make_counter("sessions", counted, {"session.id": "a"}, start_ns=start_ns, time_ns=now_ns),
+            make_counter("sessions", counted, {"session.id": "b"}, start_ns=start_ns, time_ns=now_ns),
+            make_histogram("load", [counted, 0], [1], sum=counted / 2, start_ns=start_ns, time_ns=now_ns),
+        ]
         return make_metrics(*metrics, resource={"service.name": "worker"})
 
     def _delta(self) -> Batch:
