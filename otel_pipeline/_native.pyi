@@ -576,7 +576,8 @@ class Scraped:
 
         Lines: `malformed_line`, `line_too_long`, `invalid_utf8`, `invalid_value`, `invalid_timestamp`, `name_too_long`,
         `label_limit`, `duplicate_label`. Samples: `duplicate_sample`, `stray_sample`, `invalid_bound`, `renamed_part`,
-        `no_name`. Points: `incomplete_histogram`, `buckets_decrease`, `incomplete_summary`, `invalid_count`. Of
+        `no_name`, `family_limit` (more than 50,000 families).
+        Points: `incomplete_histogram`, `buckets_decrease`, `incomplete_summary`, `invalid_count`. Of
         protobuf also `malformed_family`, `no_value`, `gauge_histogram` (native ones, which OTLP has not),
         `invalid_schema`, `invalid_buckets`, `too_many_buckets`.
         """

@@ -200,6 +200,16 @@ def test_bounds_of_lines_and_labels() -> None:
     assert scraped.refused == {"label_limit": 2, "name_too_long": 1, "line_too_long": 1}
 
 
+def test_bounds_of_pages() -> None:
+    """Families over the limit are left out, each counted; samples over any limit fail the page."""
+    names = "".join(f"# TYPE a{n} counter\na{n} 1\n" for n in range(50_010))
+    scraped = scrape(names)
+    assert (scraped.problem, scraped.refused) == ("", {"family_limit": 21})  # ten of metadata, and a group is one too
+    assert len(metrics(scraped.batch)) + 1 == 50_000
+    many = make_target().scrape(b"a 1\n" * 1_000_002, "text", NOW, 0.0)
+    assert "1000000" in many.problem
+
+
 def counter_start(target: ScrapeTarget, value: float, now: int, name: str = "c") -> int:
     scraped = scrape(f"# TYPE {name} counter\n{name} {value}\n", target=target, now=now)
     start: int = metrics(scraped.batch)[name].sum.data_points[0].start_time_unix_nano

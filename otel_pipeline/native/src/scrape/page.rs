@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use indexmap::IndexMap;
+use indexmap::map::Entry;
 
 use super::known::Metric;
 use super::role::{Part, Role};
@@ -19,6 +20,8 @@ const MAX_HELP_BYTES: usize = 4096;
 const MAX_EXEMPLARS: usize = 64;
 /// What `sample_limit` is where there is none: a page that has more wants to fill the memory.
 const MAX_SAMPLES: u64 = 1_000_000;
+/// Families that a page may have, and as many names with metadata: they cost more memory than their samples.
+const MAX_FAMILIES: usize = 50_000;
 
 /// What is known of one series of the page until now.
 #[derive(Default)]
@@ -56,6 +59,8 @@ pub struct Page<'r> {
     rules: &'r Rules,
     pub now_ns: u64,
     metas: HashMap<String, Rc<Meta>>,
+    /// Families and groups until now.
+    held: usize,
     pub groups: IndexMap<(String, String), Group>,
     pub refused: Refused,
     /// Samples on the page, and those of them that relabelling kept.
@@ -69,6 +74,7 @@ impl<'r> Page<'r> {
             rules,
             now_ns,
             metas: HashMap::new(),
+            held: 0,
             groups: IndexMap::new(),
             refused: Refused::new(),
             scraped: 0,
@@ -127,9 +133,9 @@ impl<'r> Page<'r> {
 
     fn take(&mut self, line: Line<'_>) {
         match line {
-            Line::Type(name, kind) => self.meta(name).kind = Kind::parse(kind),
-            Line::Unit(name, unit) => self.meta(name).unit = cut(unit).to_owned(),
-            Line::Help(name, help) => self.meta(name).help = cut(&help).to_owned(),
+            Line::Type(name, kind) => self.meta(name, |meta| meta.kind = Kind::parse(kind)),
+            Line::Unit(name, unit) => self.meta(name, |meta| meta.unit = cut(unit).to_owned()),
+            Line::Help(name, help) => self.meta(name, |meta| meta.help = cut(&help).to_owned()),
             Line::Sample(sample) => match Role::of(&sample.name, &self.metas) {
                 Ok(role) => self.add(sample, &role),
                 Err(reason) => {
@@ -141,8 +147,13 @@ impl<'r> Page<'r> {
         }
     }
 
-    fn meta(&mut self, name: Cow<'_, str>) -> &mut Meta {
-        Rc::make_mut(self.metas.entry(name.into_owned()).or_default())
+    fn meta(&mut self, name: Cow<'_, str>, set: impl FnOnce(&mut Meta)) {
+        if self.metas.len() >= MAX_FAMILIES && !self.metas.contains_key(name.as_ref()) {
+            return self.refuse("family_limit");
+        }
+        set(Rc::make_mut(
+            self.metas.entry(name.into_owned()).or_default(),
+        ));
     }
 
     /// Takes a sample in, or counts why not.
@@ -171,8 +182,15 @@ impl<'r> Page<'r> {
         let job = pop(&mut labels, "job").unwrap_or_default();
         let instance = pop(&mut labels, "instance").unwrap_or_default();
         self.kept += 1;
-        let group = self.groups.entry((job.into_owned(), instance.into_owned()));
-        let group = group.or_default();
+        let full = self.held >= MAX_FAMILIES;
+        let group = match self.groups.entry((job.into_owned(), instance.into_owned())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if full => return Err("family_limit"),
+            Entry::Vacant(new) => {
+                self.held += 1;
+                new.insert(Group::default())
+            }
+        };
         if name == "target_info" {
             let own = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
                 (name.into_owned(), value.into_owned())
@@ -194,10 +212,17 @@ impl<'r> Page<'r> {
             unit: role.meta.unit.clone(),
             kind: role.meta.kind,
         };
-        let family = group.families.entry(metric).or_insert_with(|| Family {
-            meta: Rc::clone(&role.meta),
-            points: IndexMap::new(),
-        });
+        let family = match group.families.entry(metric) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if full => return Err("family_limit"),
+            Entry::Vacant(new) => {
+                self.held += 1;
+                new.insert(Family {
+                    meta: Rc::clone(&role.meta),
+                    points: IndexMap::new(),
+                })
+            }
+        };
         labels.sort_unstable();
         let attributes = write::attributes(role.meta.kind, &labels);
         let point = family.points.entry(attributes).or_default();
