@@ -178,6 +178,42 @@ def enrich(batch: Batch, plan: SemconvPlan) -> tuple[Batch, EnrichFindings | Non
 def regex_problem(pattern: str) -> str | None:
     """What is wrong with a regular expression of the rules (syntax of Rust's regex crate); None for a good one."""
 
+# --- journeys/
+
+class JourneyPlan:
+    """What is read of items for requirement journeys. Safe to use from several threads."""
+
+    def __init__(self, plan: str) -> None:
+        """`plan` is JSON; `semconv.journey_plan` makes it and documents it. ValueError says what is wrong."""
+    def extract(
+        self, batches: Sequence[Batch]
+    ) -> tuple[
+        list[tuple[str, int, int, int, bytes, list[str], list[int]]],
+        list[tuple[str, str]],
+        list[tuple[str, str, str]],
+        list[tuple[int, int, int, int, int, str]],
+        list[tuple[int, str, int, int, int]],
+        list[tuple[str, int]],
+    ]:
+        """What batches of any signals together tell, as lists:
+
+        - chunks: trace id, first start, last end, spans, blob, linked traces, places in the next list
+        - operations: service name, span name
+        - keys: kind, scope, value
+        - edges: places of cause and product among keys, first, last, items, a trace id or nothing
+        - sightings: place among keys, trace id, first, last, items
+        - left out: reason, count
+
+        Times are Unix nanoseconds, at most 2**63 - 1. A blob is OTLP TracesData without content attributes, compressed.
+        """
+    def runs(self, blobs: Sequence[bytes]) -> bytes:
+        """The runs of the trace whose chunks have these blobs: a JSON list of lists with the fields of
+        `journeys.model.Run` in order, without the trace id. By start, each after the run that it was called from; the
+        same for every order of the blobs, and for spans that are there twice. Damaged blobs are left out."""
+
+def unpack_chunk(blob: bytes) -> bytes | None:
+    """The OTLP TracesData in a blob; None where it is damaged."""
+
 # --- live_check/
 
 class LiveCheck:

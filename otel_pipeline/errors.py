@@ -6,6 +6,8 @@ OtelPipelineError
 │   └── SemconvError         the semantic-convention files
 ├── StartError               a component could not be started
 ├── DecodeError              a request body that is not OTLP
+├── StoreError               a journey store cannot be used now
+│   └── CorruptStoreError    what it keeps is damaged
 └── ConsumeError             a component did not take a batch; raised between components
     ├── RetryableError       try the same batch again later: queue full, memory high, shutting down
     └── PermanentError       never send this batch again
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 __all__ = [
     "ConfigError",
     "ConsumeError",
+    "CorruptStoreError",
     "DecodeError",
     "OtelPipelineError",
     "PermanentError",
@@ -26,6 +29,7 @@ __all__ = [
     "RetryableError",
     "SemconvError",
     "StartError",
+    "StoreError",
     "TooLargeError",
 ]
 
@@ -77,6 +81,14 @@ class StartError(OtelPipelineError):
 
 class DecodeError(OtelPipelineError):
     """The bytes are not an OTLP request of that signal and encoding."""
+
+
+class StoreError(OtelPipelineError):
+    """A journey store cannot be used now: locked, full, unreachable. Nothing of the call was kept."""
+
+
+class CorruptStoreError(StoreError):
+    """What the store keeps is damaged; only a new one helps."""
 
 
 class ConsumeError(OtelPipelineError):

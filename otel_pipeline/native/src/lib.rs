@@ -11,6 +11,7 @@ pub mod enrich;
 pub mod event_spans;
 pub mod findings;
 pub mod journey_links;
+pub mod journeys;
 pub mod json_read;
 pub mod json_text;
 pub mod json_write;
@@ -50,6 +51,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
     module.add_class::<event_spans::EventSpans>()?;
     module.add_function(wrap_pyfunction!(journey_links::link_journeys, module)?)?;
+    module.add_class::<journeys::JourneyPlan>()?;
+    module.add_function(wrap_pyfunction!(journeys::unpack_chunk, module)?)?;
     module.add_class::<live_check::LiveCheck>()?;
     module.add_class::<prometheus::Ingested>()?;
     module.add_class::<prometheus::Restored>()?;
