@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
+from math import ceil
 from pathlib import Path
 from queue import Empty, LifoQueue
 
@@ -166,8 +167,8 @@ class SqliteStore:
                     if one.trace_id not in traces:
                         traces[one.trace_id] = self._trace(db, one.trace_id, one.first_ns, one.last_ns)
                 self._add_sightings(db, extract.sightings, keys, traces)
-                self._add_edges(db, extract.edges, keys)
                 db.executemany("INSERT INTO change (trace) VALUES (?)", [(trace,) for trace in traces.values()])
+                self._add_edges(db, extract.edges, keys)
 
     def _key(self, db: sqlite3.Connection, key: Key) -> int:
         known = self._keys.get(key)
@@ -285,8 +286,9 @@ class SqliteStore:
             horizon_ns = now_ns - self._retention_ns
             traces["age"] = self._let_go("end_ns < ? ORDER BY end_ns", (horizon_ns,))
             edges, requirements = self._forget(horizon_ns)
-        if self._max_bytes and self._used_bytes() > self._max_bytes:
-            traces["size"] = self._let_go("1 ORDER BY start_ns", ())
+        if self._max_bytes and (used := self._used_bytes()) > self._max_bytes:
+            share = (used - self._max_bytes) / used
+            traces["size"] = self._let_go("1 ORDER BY start_ns", (), share)
             with self._reader() as db:
                 (horizon_ns,) = db.execute("SELECT coalesce(min(start_ns), 0) FROM trace").fetchone()
             more_edges, more_requirements = self._forget(horizon_ns)
@@ -300,10 +302,11 @@ class SqliteStore:
             find = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, "
             return int(db.execute(find + "pragma_page_size").fetchone()[0])
 
-    def _let_go(self, which: str, values: tuple[int, ...]) -> int:
+    def _let_go(self, which: str, values: tuple[int, ...], share: float = 1.0) -> int:
         with self._transaction() as db:
-            find = f"SELECT id FROM trace WHERE {which} LIMIT {EXPIRED_AT_ONCE}"
-            traces = db.execute(find, values).fetchall()
+            (count,) = db.execute("SELECT count(*) FROM trace").fetchone()
+            limit = min(EXPIRED_AT_ONCE, ceil(count * share))
+            traces = db.execute(f"SELECT id FROM trace WHERE {which} LIMIT ?", (*values, limit)).fetchall()
             keys = [key for trace in traces for key in db.execute("SELECT key FROM sighting WHERE trace = ?", trace)]
             for table in ("chunk", "run", "sighting", "link", "trace_operation"):
                 db.executemany(f"DELETE FROM {table} WHERE trace = ?", traces)

@@ -5,7 +5,7 @@
 use indexmap::IndexSet;
 
 use super::chunk::{Around, pack, put_span, put_spans};
-use super::names::{LeftOut, Name, Named, Names, nearest, text_of, watch};
+use super::names::{LeftOut, Name, Named, Names, nearest, storable, text_of, watch};
 use super::plan::Plan;
 use crate::aggregate::extract::trace_number;
 use crate::aggregate::hash::{HashMap, Seeded};
@@ -241,7 +241,8 @@ impl<'p, 'a> Pass<'p, 'a> {
             self.memo.clear();
             self.lists.item.0.clear();
             let service = nearest(&self.lists, &self.plan.service).and_then(text_of);
-            self.service = service.map_or_else(String::new, |text| cut(&text).to_owned());
+            self.service =
+                service.map_or_else(String::new, |text| storable(cut(&text)).into_owned());
         }
         self.lists.item.0.clear();
     }
@@ -308,7 +309,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             &mut self.operations,
             gathered,
             &self.service,
-            text(head.name),
+            &storable(text(head.name)),
         );
         if gathered
             .parts

@@ -156,18 +156,18 @@ impl Names {
         left_out: &mut LeftOut,
     ) -> Option<Named> {
         let kind = self.kinds.get(usize::from(entry.kind))?;
-        let value = text.trim();
+        let value = storable(text.trim());
         if value.len() > self.max_bytes {
             left_out.too_long += 1;
             return None;
         }
-        if says_nothing(value) || kind.is_never(value) {
+        if says_nothing(&value) || kind.is_never(&value) {
             return None;
         }
         let value = if kind.lower_case {
             value.to_lowercase()
         } else {
-            value.to_owned()
+            value.into_owned()
         };
         let name = |scope| Name {
             kind: entry.kind,
@@ -201,7 +201,7 @@ impl Names {
         let text = values(lists, keys).into_iter().next()?;
         let text = text.trim();
         let is_scope = text.len() <= self.max_bytes && !says_nothing(text);
-        is_scope.then(|| format!("{prefix}{}", repository(text)))
+        is_scope.then(|| format!("{prefix}{}", repository(&storable(text))))
     }
 }
 
@@ -261,6 +261,14 @@ pub fn text_of(value: AnyValue<'_>) -> Option<Cow<'_, str>> {
 /// Without a letter or a digit other than 0: nothing, `-`, `0`, the hash that stands for no commit.
 fn says_nothing(value: &str) -> bool {
     !value.chars().any(|c| c.is_alphanumeric() && c != '0')
+}
+
+/// Without the character 0, which PostgreSQL keeps in no text.
+pub fn storable(text: &str) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// `https://user@Host:443/acme/shop.git/` and `git@host:acme/shop` are `host/acme/shop`; what is no address of a
