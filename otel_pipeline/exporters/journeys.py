@@ -20,15 +20,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from otel_pipeline import semconv
-from otel_pipeline.component import Exporter, Health, Settings
+from otel_pipeline.component import Exporter, Health, Query, Settings
 from otel_pipeline.errors import ConfigError, Problem
 from otel_pipeline.journeys.extract import compile_plan
+from otel_pipeline.journeys.model import Journey
+from otel_pipeline.journeys.queries import Journeys as Answers
+from otel_pipeline.journeys.questions import journey_queries
 from otel_pipeline.journeys.sqlite import SqliteStore, set_aside
+from otel_pipeline.journeys.store import RequirementPage, RequirementQuery
 from otel_pipeline.journeys.writer import KeptStore, StoreWriter, WriterOptions
 from otel_pipeline.options import Duration, Options, Secret
 from otel_pipeline.pdata import Batch, Signal
@@ -78,7 +82,9 @@ class Journeys(Exporter):
         if config.dsn is not None and find_spec("psycopg") is None:
             problem = "'postgresql' needs a package: pip install 'otel-pipeline[postgresql]'"
             raise ConfigError([Problem(f"exporters::{settings.id}::storage", problem)])
-        self._text, self._plan = _plan(config.directories)
+        self._registry = semconv.load(config.directories)
+        self._plan = compile_plan(self._registry)
+        self._answers: Answers | None = None
         self._held = dict.fromkeys(Signal, 0)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left_out = settings.telemetry.counter(
@@ -94,14 +100,40 @@ class Journeys(Exporter):
             set_aside=lambda: str(set_aside(self._path, settings.clock.time_ns())),
             done=self._done,
             report=self._report,
+            time_ns=settings.clock.time_ns,
             left_out=self._add_left_out,
+            refresh=lambda store, limit: self._journeys(store).refresh(settings.clock.time_ns(), limit),
         )
         self._show()
 
-    @property
-    def store(self) -> KeptStore | None:
-        """The store, to be read; None while it cannot be used."""
-        return self._writer.store
+    def queries(self) -> Sequence[Query]:
+        """Requirements, journeys, traces: see `journeys.questions`."""
+        stages = [stage.value for stage in self._registry.stages]
+        return journey_queries(self, stages, self.settings.clock.time_ns)
+
+    def journey(self, project: str, requirement: str, now_ns: int) -> Journey | None:
+        """The whole way of one requirement; LookupError while the store cannot be used."""
+        return self._readable().journey(project, requirement, now_ns)
+
+    def requirements(self, query: RequirementQuery) -> RequirementPage:
+        """Rows of the list; LookupError as above."""
+        return self._readable().requirements(query)
+
+    def trace(self, trace_id: str) -> list[bytes]:
+        """OTLP TracesData, in pieces; LookupError as above."""
+        return self._readable().trace(trace_id)
+
+    def _readable(self) -> Answers:
+        store = self._writer.store
+        if store is None:
+            raise LookupError(f"the journey store cannot be used now: {self._writer.problem or 'it is being opened'}")
+        return self._journeys(store)
+
+    def _journeys(self, store: KeptStore) -> Answers:
+        known = self._answers
+        if known is None or known.store is not store:
+            self._answers = known = Answers(store, self._registry)
+        return known
 
     @property
     def _path(self) -> Path:
@@ -111,12 +143,13 @@ class Journeys(Exporter):
     def _open(self) -> KeptStore:
         config = self.config
         age_ns, size = round(config.retention * 1e9), config.max_size_mib * _MIB
+        time_ns = self.settings.clock.time_ns
         if config.dsn is None:
-            return SqliteStore(self._path, self._plan, retention_ns=age_ns, max_bytes=size)
+            return SqliteStore(self._path, self._plan, retention_ns=age_ns, max_bytes=size, time_ns=time_ns)
         from otel_pipeline.journeys.postgres import PostgresStore  # needs a package of its own
 
         dsn = config.dsn.get_secret_value()
-        return PostgresStore(dsn, self._plan, retention_ns=age_ns, max_bytes=size)
+        return PostgresStore(dsn, self._plan, retention_ns=age_ns, max_bytes=size, time_ns=time_ns)
 
     async def start(self) -> None:
         """Starts the thread; a store that cannot be opened is told, and tried again."""
@@ -150,7 +183,7 @@ class Journeys(Exporter):
 
     def stale(self) -> bool:
         """Whether the semantic-convention files ask for other keys than when this was built."""
-        return _plan(self.config.directories)[0] != self._text
+        return semconv.journey_plan(semconv.load(self.config.directories)) != semconv.journey_plan(self._registry)
 
     # --- told by the thread
 
@@ -213,8 +246,3 @@ class Journeys(Exporter):
             return {}
         whats = ("traces", "spans", "keys", "edges", "requirements", "bytes")
         return {(self.settings.id, what): float(getattr(stats, what)) for what in whats}
-
-
-def _plan(directories: Sequence[Path]) -> tuple[dict[str, Any], Any]:
-    registry = semconv.load(directories)
-    return semconv.journey_plan(registry), compile_plan(registry)

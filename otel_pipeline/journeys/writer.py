@@ -25,7 +25,9 @@ MAX_BACKOFF_SECONDS = 30.0
 SETTLE_EVERY_SECONDS = 1.0
 EXPIRE_EVERY_SECONDS = 30.0
 AT_ONCE = 500
-"""Traces, and requirements, that are worked on between two looks at the queue."""
+"""Traces whose runs are made between two looks at the queue."""
+REFRESHED_IDLE, REFRESHED_BUSY = 200, 20
+"""Changed traces and keys whose requirements get a new summary meanwhile, each for milliseconds."""
 
 
 class KeptStore(JourneyStore, Protocol):
@@ -66,11 +68,14 @@ class StoreWriter:
         set_aside: Callable[[], str],
         done: Callable[[Sequence[Batch], str], None],
         report: Callable[[str], None],
+        time_ns: Callable[[], int] = time.time_ns,
         left_out: Callable[[dict[str, int]], None] = lambda _counts: None,
         refresh: Callable[[KeptStore, int], int] = lambda _store, _limit: 0,
     ) -> None:
         self.store: KeptStore | None = None
         """While it can be used."""
+        self.problem = ""
+        """Why it cannot be used now."""
         self.stats: StoreStats | None = None
         """As of the last upkeep."""
         self.waiting_bytes = 0
@@ -81,6 +86,7 @@ class StoreWriter:
         self._set_aside = set_aside
         self._done = done
         self._report = report
+        self._time_ns = time_ns
         self._left_out = left_out
         self._refresh = refresh
         self._queue: deque[Batch] = deque()
@@ -88,7 +94,6 @@ class StoreWriter:
         self._condition = Condition()
         self._closing = False
         self._abandoned = False
-        self._problem = ""
         self._backoff = 0.0
         self._settle_due = self._expire_due = 0.0
         self._unsettled = False
@@ -176,7 +181,7 @@ class StoreWriter:
                     self._left_out(left_out)
                     reason = ""
                     break
-                if self._closing and self._problem:
+                if self._closing and self.problem:
                     reason = "store_unavailable"
                     break
         except Exception:
@@ -196,8 +201,8 @@ class StoreWriter:
         except StoreError as error:
             self._fail(error)
             return False
-        if self._problem:
-            self._problem = ""
+        if self.problem:
+            self.problem = ""
             self._report("")
         self._backoff = 0.0
         return True
@@ -217,9 +222,9 @@ class StoreWriter:
                 self._backoff = 0.01
                 return
         self._backoff = min(MAX_BACKOFF_SECONDS, max(0.5, self._backoff * 2))
-        if str(error) != self._problem:
-            self._problem = str(error)
-            self._report(self._problem)
+        if str(error) != self.problem:
+            self.problem = str(error)
+            self._report(self.problem)
 
     def _keep_order(self, *, idle: bool) -> None:
         """Runs of idle traces, summaries, retention: a little at a time."""
@@ -227,7 +232,8 @@ class StoreWriter:
         if now < self._settle_due:
             return
         try:
-            more = self._usable(self._settle) and idle
+            refreshed = REFRESHED_IDLE if idle else REFRESHED_BUSY
+            more = self._usable(lambda store: self._settle(store, refreshed)) and idle
             if now >= self._expire_due:
                 self._expire_due = now + EXPIRE_EVERY_SECONDS
                 self._usable(self._expire)
@@ -237,13 +243,13 @@ class StoreWriter:
         if not (more and self._unsettled):
             self._settle_due = now + SETTLE_EVERY_SECONDS
 
-    def _settle(self, store: KeptStore) -> None:
-        settled = store.settle(time.time_ns() - self._options.idle_ns, AT_ONCE)
-        refreshed = self._refresh(store, AT_ONCE)
-        self._unsettled = settled >= AT_ONCE or refreshed >= AT_ONCE
+    def _settle(self, store: KeptStore, limit: int) -> None:
+        settled = store.settle(self._time_ns() - self._options.idle_ns, AT_ONCE)
+        refreshed = self._refresh(store, limit)
+        self._unsettled = settled >= AT_ONCE or refreshed > 0
 
     def _expire(self, store: KeptStore) -> None:
-        expired = store.expire(time.time_ns())
+        expired = store.expire(self._time_ns())
         self.stats = store.stats()
         if sum(expired.traces.values()):
             self._expire_due = 0.0

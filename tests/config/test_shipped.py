@@ -36,6 +36,7 @@ def test_the_default_names_its_components() -> None:
         "connectors::agent_events",
         "connectors::stage_metrics",
         "exporters::sender_health",
+        "exporters::journeys",
         "exporters::prometheus",
         "exporters::debug",
         "extensions::health_check",

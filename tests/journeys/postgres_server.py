@@ -32,11 +32,23 @@ def postgres_server() -> Iterator[str]:
     if user:
         shutil.chown(folder, user)
     try:
-        initdb = [BIN / "initdb", "-D", data, "-U", "gateway", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+        initdb: list[str | Path] = [
+            BIN / "initdb",
+            "-D",
+            data,
+            "-U",
+            "gateway",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]
         subprocess.run(initdb, check=True, capture_output=True, user=user, cwd=folder, env={"LC_ALL": "C"})
         options = ["-c", "listen_addresses=", "-k", str(folder), "-c", "fsync=off", "-c", "max_connections=20"]
         log = (folder / "log").open("wb")
-        command = [BIN / "postgres", "-D", data, *options]
+        command: list[str | Path] = [BIN / "postgres", "-D", data, *options]
         server = subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=folder, env={"LC_ALL": "C"})
         try:
             wait_until_ready(folder, server)
