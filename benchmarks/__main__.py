@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import gateway, native, points, scrape
+from benchmarks import gateway, journeys, native, points, scrape
 from otel_pipeline.service.run import tune
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -17,6 +17,7 @@ def main() -> None:
         ("native", native.measure),
         ("points", points.measure),
         ("scrape", scrape.measure),
+        ("journeys", journeys.measure),
         ("idle", idle),
     ):
         print(f"{name} ...", flush=True)
@@ -53,6 +54,10 @@ def print_table(results: dict[str, float]) -> None:
 | the same where sessions are added up | {results["ingest_us_per_summed_point"]:.2f} µs a point |
 | scrape of 100,000 series | {_scrape(results, "scrape_100k")} |
 | the same in protobuf, with native histograms | {_scrape(results, "scrape_100k_protobuf")} |
+| spans into the journey store | {results["journeys_spans_per_second"]:,.0f} a second, \
+{results["journeys_bytes_per_span"]:.0f} bytes of disk each |
+| a journey of 1,500 spans | {results["journeys_first_ms"]:.0f} ms, again {results["journeys_again_ms"]:.0f} ms |
+| a page of the list of 20,000 requirements | {results["journeys_list_ms"]:.0f} ms |
 | resident memory, idle | {results["idle_rss_mib"]:.0f} MiB |""")
 
 
