@@ -14,7 +14,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from otel_pipeline.pdata import Batch, to_proto
 from otel_pipeline.testing import make_counter, make_histogram, make_metrics, make_span, make_traces
 from tests.end_to_end.harness import Gateway, StartGateway, wait_for
-from tests.end_to_end.test_prometheus_server import Prometheus, scraping
+from tests.end_to_end.prometheus_server import Prometheus, scraping
 
 PATIENCE = 90.0
 TIMES_OF_SPANS = 1_767_225_600
@@ -33,7 +33,7 @@ def gateway(start_gateway: StartGateway) -> Gateway:
 @pytest.fixture
 def prometheus(gateway: Gateway, tmp_path: Path) -> Iterator[Prometheus]:
     """Debian's Prometheus, scraping once a second."""
-    with scraping(gateway, tmp_path, "1s") as server:
+    with scraping(gateway.metrics, tmp_path, interval="1s") as server:
         yield server
 
 
