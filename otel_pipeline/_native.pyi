@@ -381,6 +381,34 @@ class Restored:
     def scrapers(self) -> list[tuple[int, str]]:
         """Slots that have an owner, with its name."""
 
+class NameConflict:
+    """A metric that does not agree with what has its name already. Texts are cut at 200 characters."""
+
+    @property
+    def metric(self) -> str:
+        """The family's name, a counter's without `_total`."""
+    @property
+    def reason(self) -> str:
+        """`type_conflict` (its points were dropped), `own_name` (dropped, the gateway has the name) or `help_conflict`
+        (its points were kept, and its help was not shown)."""
+    @property
+    def held(self) -> str:
+        """The type or help that stays; where names of samples collide, the type and name of the other family."""
+    @property
+    def told(self) -> str:
+        """The type or help that was refused."""
+    @property
+    def job(self) -> str:
+        """Who told it, as in the label; empty where the resource does not say."""
+    @property
+    def scope(self) -> str: ...
+    @property
+    def count(self) -> int:
+        """Data points; of help, metrics."""
+    @property
+    def last_seen_ns(self) -> int:
+        """Unix nanoseconds."""
+
 class SeriesStore:
     """Prometheus series, fed by OTLP metrics and read as pages. Safe to use from several threads.
 
@@ -479,6 +507,8 @@ class SeriesStore:
         """
     def restore(self, checkpoint: bytes, now_ns: int) -> Restored:
         """Fills an empty store; what is older than `metric_expiration_ns` is left out. No bytes raise an error."""
+    def conflicts(self) -> list[NameConflict]:
+        """Metrics that did not agree with what has their name; over a hundred, those seen longest ago are forgotten."""
     def stats(self) -> dict[str, int]:
         """`families`, `series`, `lines`, `streams` (of them `overflow_streams`) and `targets` held now."""
 

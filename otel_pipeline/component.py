@@ -192,6 +192,10 @@ class Component:
     async def shutdown(self) -> None:
         """Flushes and closes."""
 
+    def details(self) -> Mapping[str, Any]:
+        """What /status shows of it besides its health, for JSON; empty where there is nothing to say."""
+        return {}
+
     def documents(self) -> Sequence[Document]:
         """What it shows to people and programs; the same for as long as it runs."""
         return ()

@@ -12,7 +12,9 @@ restart (`CheckpointOptions`). The gateway's own metrics stand on the same page.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import field_validator, model_validator
 
@@ -166,6 +168,10 @@ class Prometheus(Exporter):
         finally:
             if self._checkpoint is not None:
                 await asyncio.to_thread(self._checkpoint.close)
+
+    def details(self) -> Mapping[str, Any]:
+        """Metrics that do not agree with what has their name already, under `conflicts`."""
+        return self._intake.details()
 
     async def consume(self, batch: Batch) -> None:
         """Puts the batch into the store; it is shown from the next scrape on."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -207,6 +207,23 @@ class SeriesIntake:
     def ingest_now(self, batch: Batch) -> None:
         """Puts a batch of metrics into the store, in this thread."""
         self._count(self.store.ingest(batch, self.now_ns()))
+
+    def details(self) -> Mapping[str, Any]:
+        """For /status: metrics that do not agree with what has their name already, and who sends them."""
+        conflicts = [
+            {
+                "metric": conflict.metric,
+                "reason": conflict.reason,
+                "held": conflict.held,
+                "told": conflict.told,
+                "job": conflict.job,
+                "scope": conflict.scope,
+                "count": conflict.count,
+                "last_seen_unix_ns": conflict.last_seen_ns,
+            }
+            for conflict in self.store.conflicts()
+        ]
+        return {"conflicts": conflicts} if conflicts else {}
 
     def _count(self, ingested: Ingested) -> None:
         counts = self._settings.counts[Signal.METRICS]

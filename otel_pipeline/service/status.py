@@ -30,8 +30,8 @@ def time_text(unix_ns: int) -> str:
     return datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def components(graph: Graph) -> list[dict[str, str]]:
-    """Every component with its state, the reason for it, and since when."""
+def components(graph: Graph) -> list[dict[str, Any]]:
+    """Every component with its state, the reason for it, since when, and what else it has to say."""
     return [
         {
             "kind": node.key.kind.singular,
@@ -40,6 +40,7 @@ def components(graph: Graph) -> list[dict[str, str]]:
             "health": node.health,
             "reason": node.reason,
             "since": time_text(node.since_unix_ns),
+            **node.component.details(),
         }
         for node in graph.nodes.values()
     ]

@@ -20,6 +20,7 @@ from otel_pipeline.exporters.prometheus import Prometheus, PrometheusConfig
 from otel_pipeline.pdata import Limits, Signal, decode
 from otel_pipeline.processors.semconv import Semconv, SemconvConfig
 from otel_pipeline.testing import FakeTime, make_counter, make_gauge, make_metrics, make_settings
+from tests.prometheus.metric_families import parse_protobuf
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "recorded"
 SCRAPE = {"X-Prometheus-Scrape-Timeout-Seconds": "10"}
@@ -153,6 +154,37 @@ async def test_every_data_point_is_counted(start: Start) -> None:
     assert counts.dropped == {"old_point": 1, "series_limit": 1, "type_conflict": 1}
     notes = exporter.settings.telemetry.counter("otelcol_exporter_prometheus_notes")
     assert notes.values == {("prometheus", "overflow"): 1}
+
+
+async def test_conflicts_of_names_are_told_at_status(start: Start) -> None:
+    """Nothing where there are none; else each with both types, the job and the scope."""
+    exporter, _ = await start()
+    await exporter.consume(make_metrics(make_gauge("g", 1, time_ns=1)))
+    assert exporter.details() == {}
+    counter = make_counter("g", 1, start_ns=1, time_ns=2)
+    await exporter.consume(make_metrics(counter, resource={"service.name": "s"}))
+    [conflict] = exporter.details()["conflicts"]
+    assert conflict.pop("last_seen_unix_ns") > 0
+    assert conflict == {
+        "metric": "g",
+        "reason": "type_conflict",
+        "held": "gauge",
+        "told": "counter",
+        "job": "s",
+        "scope": "",
+        "count": 1,
+    }
+
+
+async def test_protobuf_with_the_gateways_own_metrics(start: Start) -> None:
+    exporter, client = await start()
+    await exporter.consume(make_metrics(make_gauge("g", 1, time_ns=1)))
+    accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    answer = await client.get("/metrics", headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith("application/vnd.google.protobuf; proto=io.prometheus.client.")
+    families = {family.name: family for family in parse_protobuf(answer.content)}
+    assert families["g"].metric[0].gauge.value == 1
+    assert families["otelcol_process_uptime_seconds_total"].metric[0].counter.value > 0
 
 
 async def test_a_large_batch_does_not_differ(start: Start) -> None:

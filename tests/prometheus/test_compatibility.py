@@ -140,6 +140,35 @@ def test_rule_4_one_type_and_help_for_each_name() -> None:
     ]
 
 
+def test_rule_4_who_is_in_conflict_with_whom_can_be_read() -> None:
+    """Type, samples of another family, the gateway's own names, and help: what stays, what was refused, who told it."""
+    store = SeriesStore(epoch_ns=T)
+    store.render("text", None, T, b"# TYPE otelcol_own gauge\notelcol_own 1\n")
+    for name in ("a", "b"):
+        metrics = [
+            make_gauge("g", 1, time_ns=T, help=f"told by {name}"),
+            make_gauge("h", 1, time_ns=T)
+            if name == "b"
+            else make_histogram("h", [1], [], sum=1, start_ns=T, time_ns=T),
+            make_gauge("h.count", 1, time_ns=T),
+            make_counter("otelcol.own", 1, start_ns=T, time_ns=T),
+        ]
+        store.ingest(make_metrics(*metrics, resource={"service.name": name}), T)
+    found = {(one.metric, one.reason, one.held, one.told, one.job): one.count for one in store.conflicts()}
+    assert found == {
+        ("h_count", "type_conflict", "histogram h", "gauge", "a"): 1,
+        ("otelcol_own", "own_name", "a metric of the gateway's own", "counter", "a"): 1,
+        ("g", "help_conflict", "told by a", "told by b", "b"): 1,
+        ("h", "type_conflict", "histogram", "gauge", "b"): 1,
+        ("h_count", "type_conflict", "histogram h", "gauge", "b"): 1,
+        ("otelcol_own", "own_name", "a metric of the gateway's own", "counter", "b"): 1,
+    }
+    for number in range(200):
+        store.ingest(make_metrics(make_gauge("h", 1, time_ns=T), resource={"service.name": f"s{number}"}), T + number)
+    assert len(store.conflicts()) == 100
+    assert {"s198", "s199"} <= {one.job for one in store.conflicts()}
+
+
 def test_rule_5_gauges_and_sums() -> None:
     updown = make_counter("u", 1, start_ns=T, time_ns=T)
     updown.sum.is_monotonic = False

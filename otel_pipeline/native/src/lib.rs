@@ -55,6 +55,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(journeys::unpack_chunk, module)?)?;
     module.add_class::<live_check::LiveCheck>()?;
     module.add_class::<prometheus::Ingested>()?;
+    module.add_class::<prometheus::NameConflict>()?;
     module.add_class::<prometheus::Restored>()?;
     module.add_class::<prometheus::SeriesStore>()?;
     module.add_function(wrap_pyfunction!(prometheus::prometheus_name, module)?)?;

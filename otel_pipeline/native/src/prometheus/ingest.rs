@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::conflicts::{Conflict, kind_word};
 use super::exemplars::read_exemplar;
 use super::family::{Family, Incoming, Kept, Refused};
 use super::identity::Identity;
@@ -12,7 +13,7 @@ use super::names::FamilyName;
 use super::points::{self, HistogramReader, Read};
 use super::series::{Exemplar, Kind, Reason};
 use super::sketches::{read_exponential, read_summary};
-use super::store::Store;
+use super::store::{OWN_NAME, Store, TYPE_CONFLICT};
 use super::stream::{Mode, StreamId};
 use crate::otlp::{
     AnyValue, Context, RESOURCE_ATTRIBUTES, SCOPE_SCHEMA_URL, attributes, child, children,
@@ -69,6 +70,7 @@ pub fn ingest(store: &Store, request: &[u8], now_ns: u64) -> Report {
         resource_id: 0,
         own: Vec::new(),
         scope_id: 0,
+        scope_name: "",
         histograms: HistogramReader::default(),
     };
     for_each_item(request, |context, body| {
@@ -90,6 +92,7 @@ struct Pass<'s, 'b> {
     /// Labels of every point of this scope.
     own: Vec<Label>,
     scope_id: StreamId,
+    scope_name: &'b str,
     histograms: HistogramReader,
 }
 
@@ -123,6 +126,7 @@ impl<'b> Pass<'_, 'b> {
             let schema_url = child(context.scope_items, SCOPE_SCHEMA_URL);
             let parts = [context.scope, schema_url].map(|part| self.identity.of(part));
             self.scope_id = self.identity.of_parts(&parts);
+            self.scope_name = text(child(context.scope, scope::NAME));
             self.own.clone_from(&self.resource);
             if !self.store.options.without_scope_info {
                 self.enter_scope(context.scope, text(schema_url));
@@ -239,11 +243,24 @@ impl<'b> Pass<'_, 'b> {
                         self.note(noted, true);
                     }
                 }
-                Err(reason) => self.drop(reason, 1),
+                Err(reason) => {
+                    if reason == TYPE_CONFLICT || reason == OWN_NAME {
+                        let (name, kind) = (&header.name.name, header.shape.kind);
+                        self.conflict(header, reason, kind_word(kind), || {
+                            self.store.holder(name, kind)
+                        });
+                    }
+                    self.drop(reason, 1);
+                }
             }
         }
         if let Some(family) = family {
             let other = !header.help.is_empty() && header.help != family.help;
+            if other {
+                self.conflict(header, note::HELP_CONFLICT, header.help, || {
+                    family.help.clone()
+                });
+            }
             self.note(note::HELP_CONFLICT, other);
         }
     }
@@ -333,6 +350,21 @@ impl<'b> Pass<'_, 'b> {
             };
         }
         Ok(held.clone())
+    }
+
+    /// Notes for people what cannot have its name or help, and who says so.
+    fn conflict(
+        &self,
+        header: &Header<'_>,
+        reason: Reason,
+        told: &str,
+        held: impl FnOnce() -> String,
+    ) {
+        let job = self.resource.iter().find(|label| label.0 == "job");
+        let job = job.map_or("", |label| label.1.as_str());
+        let metric = header.name.name.as_str();
+        let conflict = Conflict::new(metric, reason, told, job, self.scope_name);
+        self.store.conflicts.note(conflict, self.now_ns, held);
     }
 
     fn drop(&mut self, reason: Reason, points: u64) {

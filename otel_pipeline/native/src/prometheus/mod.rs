@@ -5,6 +5,7 @@ mod choice;
 mod codec;
 mod collect;
 mod collect_points;
+mod conflicts;
 mod escape;
 mod exemplars;
 pub mod exponential;
@@ -54,6 +55,19 @@ pub struct Ingested {
     pub kept: u64,
     pub dropped: BTreeMap<&'static str, u64>,
     pub notes: BTreeMap<&'static str, u64>,
+}
+
+/// A metric that does not agree with what has its name already; see `_native.pyi`.
+#[pyclass(frozen, get_all, module = "otel_pipeline._native")]
+pub struct NameConflict {
+    pub metric: String,
+    pub reason: &'static str,
+    pub held: String,
+    pub told: String,
+    pub job: String,
+    pub scope: String,
+    pub count: u64,
+    pub last_seen_ns: u64,
 }
 
 /// What became of a checkpoint; see `_native.pyi`.
@@ -259,6 +273,22 @@ impl SeriesStore {
             problem: restored.problem,
             scrapers: restored.scrapers,
         }
+    }
+
+    fn conflicts(&self, py: Python<'_>) -> Vec<NameConflict> {
+        let all = py.detach(|| self.store.conflicts.all());
+        all.into_iter()
+            .map(|(conflict, seen)| NameConflict {
+                metric: conflict.metric,
+                reason: conflict.reason,
+                held: seen.held,
+                told: conflict.told,
+                job: conflict.job,
+                scope: conflict.scope,
+                count: seen.count,
+                last_seen_ns: seen.last_ns,
+            })
+            .collect()
     }
 
     fn stats(&self, py: Python<'_>) -> BTreeMap<&'static str, usize> {

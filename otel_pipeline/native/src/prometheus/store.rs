@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use indexmap::IndexMap;
 
 use super::choice::Choice;
+use super::conflicts::{Conflicts, kind_word};
 use super::family::Family;
 use super::identity::Identity;
 use super::labels::{Label, push_label};
@@ -67,6 +68,7 @@ pub struct Store {
     pub options: Options,
     pub names: Names,
     pub room: Room,
+    pub conflicts: Conflicts,
     identity: RwLock<Identity>,
     registry: RwLock<Registry>,
     /// By the text of `job` and `instance`.
@@ -122,6 +124,7 @@ impl Store {
             names: Names::new(&options.namespace, options.strategy),
             options,
             room,
+            conflicts: Conflicts::default(),
             identity: RwLock::new(Identity::random()),
             registry: RwLock::new(registry),
             targets: Mutex::default(),
@@ -172,6 +175,24 @@ impl Store {
         let key = name.name.clone();
         registry.families.insert(key, Arc::clone(&family));
         Ok(family)
+    }
+
+    /// What stands in the way of a family of this name and kind, in words.
+    pub fn holder(&self, name: &str, kind: Kind) -> String {
+        let registry = self.read();
+        if let Some(family) = registry.families.get(name) {
+            return kind_word(family.kind).to_owned();
+        }
+        let wanted = claims(name, kind);
+        let families = registry.families.values();
+        let other = families.into_iter().find(|family| {
+            let held = claims(&family.name, family.kind);
+            held.iter().any(|claim| wanted.contains(claim))
+        });
+        match other {
+            Some(family) => format!("{} {}", kind_word(family.kind), family.name),
+            None => "a metric of the gateway's own".to_owned(),
+        }
     }
 
     /// The family of this name and kind where there is one.
