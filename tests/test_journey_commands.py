@@ -53,7 +53,7 @@ JOURNEYS = organisation()
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    queries = journey_queries(JOURNEYS, list(JOURNEYS.rules.order), lambda: NOW)
+    queries = journey_queries(lambda: JOURNEYS, list(JOURNEYS.rules.order), lambda: NOW)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

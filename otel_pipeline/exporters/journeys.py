@@ -28,11 +28,10 @@ from otel_pipeline import semconv
 from otel_pipeline.component import Exporter, Health, Query, Settings
 from otel_pipeline.errors import ConfigError, Problem
 from otel_pipeline.journeys.extract import compile_plan
-from otel_pipeline.journeys.model import Journey
+from otel_pipeline.journeys.jaeger import jaeger_queries
 from otel_pipeline.journeys.queries import Journeys as Answers
 from otel_pipeline.journeys.questions import journey_queries
 from otel_pipeline.journeys.sqlite import SqliteStore, set_aside
-from otel_pipeline.journeys.store import RequirementPage, RequirementQuery
 from otel_pipeline.journeys.writer import KeptStore, StoreWriter, WriterOptions
 from otel_pipeline.options import Duration, Options, Secret
 from otel_pipeline.pdata import Batch, Signal
@@ -84,7 +83,7 @@ class Journeys(Exporter):
             raise ConfigError([Problem(f"exporters::{settings.id}::storage", problem)])
         self._registry = semconv.load(config.directories)
         self._plan = compile_plan(self._registry)
-        self._answers: Answers | None = None
+        self._known: Answers | None = None
         self._held = dict.fromkeys(Signal, 0)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left_out = settings.telemetry.counter(
@@ -107,32 +106,25 @@ class Journeys(Exporter):
         self._show()
 
     def queries(self) -> Sequence[Query]:
-        """Requirements, journeys, traces: see `journeys.questions`."""
-        stages = [stage.value for stage in self._registry.stages]
-        return journey_queries(self, stages, self.settings.clock.time_ns)
+        """Requirements, journeys and traces (`journeys.questions`), and traces as Jaeger tells them."""
+        registry, time_ns = self._registry, self.settings.clock.time_ns
+        kinds = {key: one.identifies.kind for key, one in registry.attributes.items() if one.identifies}
+        return (
+            *journey_queries(self.answers, [stage.value for stage in registry.stages], time_ns),
+            *jaeger_queries(self.answers, kinds, time_ns),
+        )
 
-    def journey(self, project: str, requirement: str, now_ns: int) -> Journey | None:
-        """The whole way of one requirement; LookupError while the store cannot be used."""
-        return self._readable().journey(project, requirement, now_ns)
-
-    def requirements(self, query: RequirementQuery) -> RequirementPage:
-        """Rows of the list; LookupError as above."""
-        return self._readable().requirements(query)
-
-    def trace(self, trace_id: str) -> list[bytes]:
-        """OTLP TracesData, in pieces; LookupError as above."""
-        return self._readable().trace(trace_id)
-
-    def _readable(self) -> Answers:
+    def answers(self) -> Answers:
+        """Who answers out of the store. Raises LookupError while it cannot be used."""
         store = self._writer.store
         if store is None:
             raise LookupError(f"the journey store cannot be used now: {self._writer.problem or 'it is being opened'}")
         return self._journeys(store)
 
     def _journeys(self, store: KeptStore) -> Answers:
-        known = self._answers
+        known = self._known
         if known is None or known.store is not store:
-            self._answers = known = Answers(store, self._registry)
+            self._known = known = Answers(store, self._registry)
         return known
 
     @property

@@ -65,8 +65,11 @@ class JaegerSource(Protocol):
         ...
 
 
-def jaeger_queries(source: JaegerSource, kinds: Mapping[str, str], now_ns: Callable[[], int]) -> tuple[Query, ...]:
-    """The questions of the API. `kinds` says by attribute what kind of key its value is."""
+def jaeger_queries(
+    source: Callable[[], JaegerSource], kinds: Mapping[str, str], now_ns: Callable[[], int]
+) -> tuple[Query, ...]:
+    """The questions of the API. `source` gives who answers, or raises LookupError while nobody can; `kinds` says by
+    attribute what kind of key its value is."""
     jaeger = _Jaeger(source, kinds, now_ns)
     return (
         Query("jaeger/services", "Services that have spans.", jaeger.services, _RANGE),
@@ -102,13 +105,13 @@ def jaeger_trace(trace_id: str, blobs: Iterable[bytes]) -> dict[str, Any]:
 class _Jaeger:
     """The answers; each is `{"data": …, "total": …, "errors": …}`."""
 
-    def __init__(self, source: JaegerSource, kinds: Mapping[str, str], now_ns: Callable[[], int]) -> None:
+    def __init__(self, source: Callable[[], JaegerSource], kinds: Mapping[str, str], now_ns: Callable[[], int]) -> None:
         self._source = source
         self._kinds = kinds
         self._now_ns = now_ns
 
     def services(self, _values: Values) -> Any:
-        return _data(sorted({service for service, _ in self._source.operations() if service} | {JOURNEY_SERVICE}))
+        return _data(sorted({service for service, _ in self._source().operations() if service} | {JOURNEY_SERVICE}))
 
     def operations(self, values: Values) -> Any:
         return _data(self._names(values["service"]))
@@ -119,10 +122,10 @@ class _Jaeger:
     def _names(self, service: str) -> list[str]:
         if service == JOURNEY_SERVICE:
             return self._projects()
-        return sorted({name for of, name in self._source.operations() if of == service})
+        return sorted({name for of, name in self._source().operations() if of == service})
 
     def _projects(self) -> list[str]:
-        return list(self._source.requirements(RequirementQuery(self._now_ns(), limit=0)).projects)
+        return list(self._source().requirements(RequirementQuery(self._now_ns(), limit=0)).projects)
 
     def search(self, values: Values) -> Any:
         tags = _tags(values.get("tags", ""))
@@ -145,19 +148,19 @@ class _Jaeger:
         heads = {
             head.trace_id: head
             for keys in islice(product(*each), _MAX_COMBINATIONS)
-            for head in self._source.traces(replace(query, keys=keys))
+            for head in self._source().traces(replace(query, keys=keys))
         }
         newest = sorted(heads.values(), key=lambda head: (-head.start_ns, head.trace_id))[:limit]
-        return _data([jaeger_trace(one.trace_id, self._source.trace(one.trace_id)) for one in newest])
+        return _data([jaeger_trace(one.trace_id, self._source().trace(one.trace_id)) for one in newest])
 
     def _same(self, kind: str, text: str) -> list[Key]:
-        return [key for key in self._source.keys(kind, text, MAX_TRACES) if key.value == text]
+        return [key for key in self._source().keys(kind, text, MAX_TRACES) if key.value == text]
 
     def _search_journeys(self, values: Values, tags: Mapping[str, str], limit: int) -> Any:
         wanted = tags.get("sdlc.requirement.id", "")
         operation = values.get("operation", "")
         project = tags.get("sdlc.project.id", "") or (operation if operation != "all" else "")
-        page = self._source.requirements(
+        page = self._source().requirements(
             RequirementQuery(self._now_ns(), project=project, text=wanted, limit=MAX_TRACES)
         )
         start, end = _whole(values, "start") * 1000, _whole(values, "end") * 1000
@@ -174,16 +177,16 @@ class _Jaeger:
         return _data([found for row in rows[:limit] if (found := self._journey(row)) is not None])
 
     def _journey(self, row: RequirementSummary) -> dict[str, Any] | None:
-        found = self._source.journey(row.project, row.requirement, self._now_ns())
+        found = self._source().journey(row.project, row.requirement, self._now_ns())
         if found is None:
             return None
         return jaeger_trace(journey_trace_id(row.project, row.requirement), [journey_trace(found)])
 
     def trace(self, values: Values) -> Any:
         trace_id = values["trace_id"].lower().zfill(32)
-        found = jaeger_trace(trace_id, self._source.trace(trace_id))
+        found = jaeger_trace(trace_id, self._source().trace(trace_id))
         if not found["spans"]:
-            rows = self._source.requirements(RequirementQuery(self._now_ns(), limit=1_000_000)).rows
+            rows = self._source().requirements(RequirementQuery(self._now_ns(), limit=1_000_000)).rows
             row = next((one for one in rows if journey_trace_id(one.project, one.requirement) == trace_id), None)
             found = (self._journey(row) if row else None) or found
         if not found["spans"]:

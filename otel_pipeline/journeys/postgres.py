@@ -359,6 +359,14 @@ class PostgresStore:
         with self._connection() as db:
             return [TraceHead(row[0].hex, *row[1:]) for row in _rows(db, find, (*values, query.limit))]
 
+    def operations(self) -> list[tuple[str, str]]:
+        """See `JourneyStore`."""
+        with self._connection() as db:
+            return [
+                (row[0], row[1])
+                for row in _rows(db, "SELECT DISTINCT service, name FROM journey_operation LIMIT 10000", ())
+            ]
+
     def keys(self, kind: str, value_prefix: str, limit: int) -> list[Key]:
         """See `JourneyStore`."""
         prefix = _clean(value_prefix)

@@ -6,7 +6,15 @@ from otel_pipeline.journeys.graph import Limits, graph_rules
 from otel_pipeline.journeys.model import Journey, Key, State
 from otel_pipeline.journeys.resolve import named, requirements_behind, resolve
 from otel_pipeline.journeys.rules import IDLE_NS, RUNNING_NS, assembly_rules
-from otel_pipeline.journeys.store import JourneyStore, RequirementPage, RequirementQuery, RequirementSummary, StageDot
+from otel_pipeline.journeys.store import (
+    JourneyStore,
+    RequirementPage,
+    RequirementQuery,
+    RequirementSummary,
+    StageDot,
+    TraceHead,
+    TraceQuery,
+)
 from otel_pipeline.semconv import Registry
 
 __all__ = ["Journeys", "summary"]
@@ -46,6 +54,18 @@ class Journeys:
     def trace(self, trace_id: str) -> list[bytes]:
         """The spans of a trace as OTLP TracesData; empty where there is none."""
         return self.store.trace(trace_id)
+
+    def traces(self, query: TraceQuery) -> list[TraceHead]:
+        """Traces that answer a search, newest first."""
+        return self.store.traces(query)
+
+    def operations(self) -> list[tuple[str, str]]:
+        """Pairs of service and span name."""
+        return self.store.operations()
+
+    def keys(self, kind: str, value_prefix: str, limit: int) -> list[Key]:
+        """Keys of a kind whose value starts so."""
+        return self.store.keys(kind, value_prefix, limit)
 
     def requirements_of(self, trace_id: str, now_ns: int) -> list[Key]:
         """The requirements to which some part of the trace belongs, sorted: the way from a trace to its journeys."""

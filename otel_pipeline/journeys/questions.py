@@ -5,7 +5,7 @@ from typing import Any, Protocol, get_args
 
 from otel_pipeline.component import Query
 from otel_pipeline.journeys.document import JOURNEY_SCHEMA, PAGE_SCHEMA, journey_document, page_document
-from otel_pipeline.journeys.model import Journey, State
+from otel_pipeline.journeys.model import Journey, Key, State
 from otel_pipeline.journeys.overview import OVERVIEW_SCHEMA, overview_document
 from otel_pipeline.journeys.store import RequirementPage, RequirementQuery, RequirementSort
 from otel_pipeline.journeys.trace_document import TRACE_SCHEMA, span_document, trace_document
@@ -44,29 +44,40 @@ class JourneySource(Protocol):
         """OTLP TracesData, in pieces."""
         ...
 
+    def requirements_of(self, trace_id: str, now_ns: int) -> Sequence[Key]:
+        """The requirements to which some part of the trace belongs."""
+        ...
 
-def journey_queries(source: JourneySource, stages: Sequence[str], now_ns: Callable[[], int]) -> tuple[Query, ...]:
-    """The questions, answered from `source`. `stages` are all of them in the order of delivery."""
+
+def journey_queries(
+    source: Callable[[], JourneySource], stages: Sequence[str], now_ns: Callable[[], int]
+) -> tuple[Query, ...]:
+    """The questions. `source` gives who answers, or raises LookupError while nobody can; `stages` are all of them in
+    the order of delivery."""
 
     def requirements(values: Values) -> Any:
         query = _requirement_query(values, now_ns())
-        return page_document(source.requirements(query), query.now_ns)
+        return page_document(source().requirements(query), query.now_ns)
 
     def journey(values: Values) -> Any:
         now = now_ns()
-        found = source.journey(values["project"], values["requirement"], now)
+        found = source().journey(values["project"], values["requirement"], now)
         if found is None:
             raise LookupError(f"nothing is known of requirement {values['requirement']} of project {values['project']}")
         return journey_document(found, now)
 
     def trace(values: Values) -> Any:
-        return trace_document(_trace_id(values), source.trace(_trace_id(values)))
+        trace_id, answers = _trace_id(values), source()
+        requirements = [
+            {"project": key.scope, "requirement": key.value} for key in answers.requirements_of(trace_id, now_ns())
+        ]
+        return {**trace_document(trace_id, answers.trace(trace_id)), "requirements": requirements}
 
     def span(values: Values) -> Any:
-        return span_document(_trace_id(values), values["span_id"].lower(), source.trace(_trace_id(values)))
+        return span_document(_trace_id(values), values["span_id"].lower(), source().trace(_trace_id(values)))
 
     def overview(_values: Values) -> Any:
-        return overview_document(source.requirements, stages, now_ns())
+        return overview_document(source().requirements, stages, now_ns())
 
     return (
         Query("requirements", "Requirements, page by page.", requirements, _LIST_PARAMETERS, PAGE_SCHEMA),

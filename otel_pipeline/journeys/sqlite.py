@@ -382,6 +382,11 @@ class SqliteStore:
         with self._reader() as db:
             return answers.traces(db, query)
 
+    def operations(self) -> list[tuple[str, str]]:
+        """See `JourneyStore`."""
+        with self._reader() as db:
+            return answers.operations(db)
+
     def keys(self, kind: str, value_prefix: str, limit: int) -> list[Key]:
         """See `JourneyStore`."""
         with self._reader() as db:

@@ -153,6 +153,11 @@ def traces(db: sqlite3.Connection, query: TraceQuery) -> list[TraceHead]:
     return [TraceHead(row[0].hex(), *row[1:]) for row in db.execute(find, (*values, query.limit))]
 
 
+def operations(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """See `JourneyStore.operations`."""
+    return [(service, name) for service, name in db.execute("SELECT service, name FROM operation LIMIT 10000")]
+
+
 def keys(db: sqlite3.Connection, kind: str, value_prefix: str, limit: int) -> list[Key]:
     """See `JourneyStore.keys`."""
     find = """

@@ -251,6 +251,10 @@ class JourneyStore(Protocol):
         """Traces that answer the query, newest first."""
         ...
 
+    def operations(self) -> list[tuple[str, str]]:
+        """Pairs of `service.name` and span name, at most 10,000."""
+        ...
+
     def keys(self, kind: str, value_prefix: str, limit: int) -> list[Key]:
         """Keys of a kind whose value starts so, by value and scope."""
         ...

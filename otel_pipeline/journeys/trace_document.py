@@ -238,6 +238,7 @@ TRACE_SCHEMA = {
         "errors": _COUNT,
         "missing_parents": _COUNT,
         "services": {"type": "object", "additionalProperties": _COUNT},
+        "requirements": {"type": "array", "items": {"type": "object"}},
         "spans": {"type": "array", "items": {"type": "object", "required": list(_ROW), "properties": _ROW}},
     },
 }

@@ -216,6 +216,7 @@ def test_traces_are_found_by_what_is_asked(store: KeptStore) -> None:
     assert found(start_ns=at(25), end_ns=at(40)) == [3]
     assert found(min_duration_ns=3 * SECOND) == [4, 3]
     assert found(max_duration_ns=2 * SECOND) == [2, 1]
+    assert sorted(store.operations()) == [("agent", f"op {trace}") for trace in range(1, 5)]
 
 
 def test_changes_are_told_until_they_are_taken(store: KeptStore) -> None:

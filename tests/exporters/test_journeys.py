@@ -90,7 +90,7 @@ async def test_requirements_appear_in_the_list_by_themselves(tmp_path: Path) -> 
 
         def rows() -> int:
             try:
-                return exporter.requirements(RequirementQuery(now_ns=at(60))).total
+                return exporter.answers().requirements(RequirementQuery(now_ns=at(60))).total
             except LookupError:
                 return 0
 
@@ -124,11 +124,11 @@ async def test_a_second_gateway_says_so_and_goes_on_when_the_first_ends(tmp_path
         assert health is Health.RECOVERABLE_ERROR
         assert "another gateway uses it" in reason
         with pytest.raises(LookupError, match="another gateway"):
-            second.trace(trace_id(1))
+            second.answers().trace(trace_id(1))
         await first.shutdown()
         await settled(lambda: balance(second)["sent"] == 1)
         assert reported(second)[-1][0] is Health.OK
-        assert len(second.trace(trace_id(1))) == 1
+        assert len(second.answers().trace(trace_id(1))) == 1
 
 
 async def test_a_damaged_file_is_kept_and_a_new_one_begun(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,7 +155,7 @@ async def test_a_file_that_breaks_while_in_use_is_replaced(tmp_path: Path) -> No
     async with running(tmp_path) as exporter:
         await exporter.consume(work(2, requirement="REQ-2"))
         await settled(lambda: balance(exporter)["sent"] == 1)
-        assert len(exporter.trace(trace_id(2))) == 1
+        assert len(exporter.answers().trace(trace_id(2))) == 1
     assert len([*path.parent.glob("*.unreadable-*")]) >= 1
 
 

@@ -166,6 +166,9 @@ class MemoryStore:
     def traces(self, query: TraceQuery) -> list[TraceHead]:
         raise NotImplementedError
 
+    def operations(self) -> list[tuple[str, str]]:
+        return []
+
     def keys(self, kind: str, value_prefix: str, limit: int) -> list[Key]:
         self.asked += 1
         known = {one for one, _ in self._sightings} | {one for ends in self._edges for one in ends}

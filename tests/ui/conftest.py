@@ -16,7 +16,7 @@ from tests.ui.fakes import NOW, FakeTraces
 def make_web() -> Web:
     """Not started."""
     source = FakeTraces()
-    queries = (*source.queries(), *jaeger_queries(source, {}, lambda: NOW))
+    queries = (*source.queries(), *jaeger_queries(lambda: source, {}, lambda: NOW))
     service: Any = SimpleNamespace(documents=list, queries=lambda: list(queries))
     settings = SimpleNamespace(id="web", service=service, log=logging.getLogger("web"))
     return Web(WebOptions(endpoint="127.0.0.1:0"), cast("Settings", settings))

@@ -158,8 +158,11 @@ class FakeJourneys:
             return [trace_bytes(trace_id, 9000)]
         return [trace_bytes(trace_id, 60)] if int(trace_id, 16) <= 5 else []
 
+    def requirements_of(self, trace_id: str, _now_ns: int) -> Sequence[Key]:
+        return [Key("requirement", "shop", HOSTILE)] if int(trace_id, 16) <= 5 else []
+
     def queries(self) -> tuple[Query, ...]:
-        return journey_queries(self, STAGES, lambda: NOW)
+        return journey_queries(lambda: self, STAGES, lambda: NOW)
 
 
 class FakeTraces(FakeJourneys):

@@ -23,7 +23,7 @@ def source() -> FakeTraces:
 
 
 def ask(source: FakeTraces, path: str, **values: str) -> Any:
-    query = next(one for one in jaeger_queries(source, KINDS, lambda: NOW) if one.path == path)
+    query = next(one for one in jaeger_queries(lambda: source, KINDS, lambda: NOW) if one.path == path)
     return query.read(values)["data"]
 
 
