@@ -455,6 +455,7 @@ class SdlcEntityKind(StrEnum):
     ARTIFACT = "artifact"
     IMAGE = "image"
     DEPLOYMENT = "deployment"
+    ENDING = "ending"
 
 
 class SdlcFindingSeverity(StrEnum):

@@ -18,6 +18,7 @@ from otel_pipeline.semconv import fold
 __all__ = ["assemble"]
 
 FAILURE = "failure"
+SUCCESS = "success"
 TITLE = "sdlc.requirement.title"
 CLASS = "sdlc.requirement.class"
 WAIT = "sdlc.wait.reason"
@@ -89,15 +90,20 @@ class _Assembly:
     # --- state
 
     def _ended(self) -> _End:
-        """Accepted by the first successful run of an acceptance stage (`milestone: acceptance`), as `flow` tells it.
-        Else cancelled after the idle time, at the end of its last run. Else it is open, and the lead time goes on."""
-        accepted = [
+        """Accepted by the first successful run of an acceptance stage (`milestone: acceptance`), or when a tracker
+        tells it first. Else cancelled when a tracker tells any other end, last. Else cancelled after the idle time, at
+        the end of its last run. Else it is open, and the lead time goes on."""
+        told = self._resolution.endings
+        accepted = [edge.first_ns for edge in told if edge.product.value == SUCCESS]
+        accepted += [
             run.end_ns
             for run in self._runs
-            if run.is_stage and run.outcome == "success" and self._rules.milestones.get(run.stage) == "acceptance"
+            if run.is_stage and run.outcome == SUCCESS and self._rules.milestones.get(run.stage) == "acceptance"
         ]
         if accepted:
-            return _End(State.ACCEPTED, min(accepted))
+            return _End(State.ACCEPTED, max(self._start, min(accepted)))
+        if told:
+            return _End(State.CANCELLED, max(self._start, *(edge.last_ns for edge in told)))
         if self._now_ns - self._last >= self._rules.idle_ns:
             return _End(State.CANCELLED, self._last)
         running = self._now_ns - self._last <= self._rules.running_ns
@@ -168,9 +174,9 @@ class _Assembly:
         return tuple(one if one.run is None else replace(one, run=places[one.run]) for one in path)
 
     def _is_wait(self, run: Run) -> str:
-        """The reason for which a run waits all the time. Only what is no run of a stage or a single span may be that:
-        else the fact may be of a small part of it."""
-        if run.is_stage and run.spans > 1:
+        """The reason for which a run waits all the time. Only a single span may be that: else the fact may be of a
+        small part of it."""
+        if run.spans > 1:
             return ""
         during = self._rules.waits.during
         found = (during.get((key, fold(text)), "") for key, text in run.facts.items())
@@ -310,6 +316,9 @@ class _Assembly:
         if self._end.state == State.ACCEPTED and self._last > self._end.time_ns:
             text = "work went on after the requirement was accepted; it is shown, and not in the lead time"
             self._notes.append(Note("after_acceptance", text))
+        if self._end.state == State.CANCELLED and self._last > self._end.time_ns:
+            text = "work went on after the requirement was cancelled; it is shown, and not in the lead time"
+            self._notes.append(Note("after_cancellation", text))
 
 
 def _by_start(one: OwnedRun) -> tuple[int, int, str, str]:

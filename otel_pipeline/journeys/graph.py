@@ -7,7 +7,10 @@ from otel_pipeline.journeys.model import Edge, Key
 from otel_pipeline.journeys.store import JourneyStore
 from otel_pipeline.semconv import Registry, journey_plan, kinds
 
-__all__ = ["Graph", "GraphRules", "Limits", "graph_rules"]
+__all__ = ["ENDING", "Graph", "GraphRules", "Limits", "graph_rules"]
+
+ENDING = "ending"
+"""Kind of the end of a requirement: its value is the outcome. It is kept as evidence, and leads nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Graph:
         self._causes: dict[Key, dict[Key, Edge]] = {}
         self._products: dict[Key, dict[Key, Edge]] = {}
         self._requirements: set[Key] = set()
+        self._endings: set[Edge] = set()
         self._same: dict[Key, Key] = {}
 
     def load(self, keys: Iterable[Key]) -> None:
@@ -76,6 +80,10 @@ class Graph:
 
     def _add(self, edge: Edge) -> None:
         """Two names of one thing are cause of each other; two requirements never are."""
+        if edge.product.kind == ENDING:
+            if self.is_requirement(edge.cause):
+                self._endings.add(edge)
+            return
         ends = [(edge.cause, edge.product)]
         self._requirements.update(key for key in ends[0] if self.is_requirement(key))
         if edge.cause.kind == edge.product.kind:
@@ -118,7 +126,12 @@ class Graph:
 
     def is_followed(self, key: Key) -> bool:
         """Whether it says by itself, at any time, whose it is."""
-        return key.kind not in self.rules.reuse and key.kind not in (self.rules.requirement, "trace")
+        return key.kind not in self.rules.reuse and key.kind not in (self.rules.requirement, "trace", ENDING)
+
+    def endings(self, requirement: Key) -> tuple[Edge, ...]:
+        """What tells that the requirement ended, by time."""
+        found = (edge for edge in self._endings if self.same(edge.cause) == requirement)
+        return tuple(sorted(found, key=lambda edge: (edge.first_ns, edge.product)))
 
     def same(self, key: Key) -> Key:
         """The requirement under the name by which it is told apart."""

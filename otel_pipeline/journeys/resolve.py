@@ -4,7 +4,7 @@ candidate is asked whose it is. Evidence that comes late changes the answer the 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from otel_pipeline.journeys.graph import Graph, GraphRules, Limits
+from otel_pipeline.journeys.graph import ENDING, Graph, GraphRules, Limits
 from otel_pipeline.journeys.model import Edge, Entity, Key, Note, Run, Sighting
 from otel_pipeline.journeys.owners import Answer, Owners, short
 from otel_pipeline.journeys.store import JourneyStore
@@ -37,6 +37,8 @@ class Resolution:
     entities: tuple[Entity, ...]
     """By hops and first sight; the requirement itself is first."""
     notes: tuple[Note, ...]
+    endings: tuple[Edge, ...] = ()
+    """What tells that it ended, by time: the value of `product` is the outcome."""
 
 
 @dataclass(slots=True)
@@ -123,6 +125,7 @@ class _Resolver:
             runs=tuple(sorted(runs, key=lambda one: (one.run.start_ns, one.run.trace_id, one.run.span_id))),
             entities=self._entities(owners, [self._runs[id] for id in owned]),
             notes=tuple(self._notes[place] for place in sorted(self._notes)),
+            endings=self._graph.endings(self._asked),
         )
 
     def _owned(self, run: Run, answer: Answer) -> OwnedRun:
@@ -209,7 +212,7 @@ class _Resolver:
         new: dict[Key, Edge] = {}
         for run in runs:
             for key in run.keys:
-                if key in self._reached or self._graph.is_requirement(key) or key.kind == "trace":
+                if key in self._reached or self._graph.is_requirement(key) or key.kind in ("trace", ENDING):
                     continue
                 if key not in new or run.start_ns < new[key].first_ns:
                     new[key] = Edge(self._asked, key, run.start_ns, run.end_ns, 0, run.trace_id)

@@ -55,7 +55,7 @@ class Grade:
         by_field = Counter(one.what for one in self.differences)
         lines += [f"  {what} differs in {count}" for what, count in by_field.most_common()]
         lines += [
-            f"    {' '.join(one.requirement)} {one.what}: {one.expected}, not {one.found}"
+            f"    {' '.join(one.requirement)} {one.what}: expected {one.expected}, found {one.found}"
             for one in self.differences[:20]
         ]
         return "\n".join(lines)

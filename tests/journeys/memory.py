@@ -19,11 +19,13 @@ from otel_pipeline.journeys.store import (
 )
 from otel_pipeline.semconv import kinds, load
 
-__all__ = ["HOUR", "SECOND", "MemoryStore", "at", "branch", "commit", "image", "key", "req", "run", "session"]
+__all__ = ["HOUR", "SECOND", "MemoryStore", "Story", "at", "branch", "commit", "image", "key", "req", "run", "session"]
 
 SECOND = 10**9
 HOUR = 3600 * SECOND
 START = 1_790_000_000 * SECOND
+Story = tuple[Run, tuple[tuple[Key, ...], ...]]
+"""A run, and what each of its items names."""
 RANKS = {one.name: rank for rank, one in enumerate(kinds(load()))}
 
 
@@ -67,7 +69,7 @@ def run(
     errors: Mapping[str, int] | None = None,
     usage: Sequence[Usage] = (),
     **more: Any,
-) -> tuple[Run, tuple[tuple[Key, ...], ...]]:
+) -> Story:
     """A run from and to an hour of the story, and the items of which it is made: what each of them names."""
     told = tuple(dict.fromkeys(one for item in items for one in item))
     made = Run(
@@ -94,7 +96,7 @@ def run(
 class MemoryStore:
     """Answers as a real store does; counts what it is asked."""
 
-    def __init__(self, *stories: tuple[Run, tuple[tuple[Key, ...], ...]]) -> None:
+    def __init__(self, *stories: Story) -> None:
         self.asked = 0
         self._edges: dict[tuple[Key, Key], Edge] = {}
         self._sightings: dict[tuple[Key, str], Sighting] = {}
@@ -105,7 +107,7 @@ class MemoryStore:
         for story in stories:
             self.tell(story)
 
-    def tell(self, story: tuple[Run, tuple[tuple[Key, ...], ...]]) -> None:
+    def tell(self, story: Story) -> None:
         """One run and its items."""
         run, items = story
         self._runs.setdefault(run.trace_id, {})[run.span_id] = run

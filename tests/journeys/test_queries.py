@@ -1,11 +1,11 @@
 """Questions about journeys, and the list that is kept up to date."""
 
 from otel_pipeline.journeys.document import journey_document
-from otel_pipeline.journeys.model import State
+from otel_pipeline.journeys.model import Journey, State
 from otel_pipeline.journeys.queries import Journeys
 from otel_pipeline.journeys.store import RequirementQuery, RequirementSummary, StageDot
 from otel_pipeline.semconv import load
-from tests.journeys.memory import HOUR, MemoryStore, at, commit, image, req, run, session
+from tests.journeys.memory import HOUR, MemoryStore, Story, at, commit, image, key, req, run, session
 
 REGISTRY = load()
 C1 = commit("1" * 40)
@@ -93,3 +93,29 @@ def test_from_a_trace_to_its_journeys() -> None:
         run("c", "coding", 12, 13, [s]),
     )
     assert Journeys(store, REGISTRY).requirements_of("c", at(20)) == [req("REQ-2")]
+
+
+def ended(outcome: str, hour: float, *stories: Story, now: float) -> Journey:
+    """The journey of a requirement of which a tracker tells that it ended."""
+    store = MemoryStore(*stories)
+    store.link(req("REQ-1"), key("ending", outcome, "REQ-1"), start_ns=at(hour), end_ns=at(hour))
+    made = Journeys(store, REGISTRY).journey("shop", "REQ-1", at(now))
+    assert made is not None
+    return made
+
+
+def test_a_tracker_ends_a_requirement() -> None:
+    """Its record needs no trace; what is done afterwards is shown, and in no time."""
+    work = (run("a", "coding", 0, 1, [req("REQ-1")]), run("b", "coding", 5, 6, [req("REQ-1")]))
+    told = ended("cancelled", 3, *work, now=7)
+    assert (told.state, told.lead_ns, told.active_ns) == (State.CANCELLED, 3 * HOUR, HOUR)
+    assert [note.code for note in told.notes if note.code.startswith("after")] == ["after_cancellation"]
+    assert not any(entity.key.kind == "ending" for entity in told.entities)
+    assert ended("success", 3, *work, now=7).state == State.ACCEPTED
+
+
+def test_acceptance_goes_before_any_other_end() -> None:
+    """A requirement that was accepted is not cancelled when its ticket is closed."""
+    work = (run("a", "coding", 0, 1, [req("REQ-1")]), run("b", "ui_acceptance", 2, 3, [req("REQ-1")]))
+    told = ended("cancelled", 9, *work, now=9)
+    assert (told.state, told.lead_ns) == (State.ACCEPTED, 3 * HOUR)

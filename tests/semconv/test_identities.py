@@ -21,7 +21,7 @@ def test_kinds_are_in_causal_order(registry: Registry) -> None:
     names = [one.name for one in kinds(registry)]
     assert names == [
         *("requirement", "document", "session", "branch", "change", "commit"),
-        *("pipeline_run", "test_run", "artifact", "image", "deployment"),
+        *("pipeline_run", "test_run", "artifact", "image", "deployment", "ending"),
     ]
     assert [one.name for one in kinds(registry) if one.reuse] == ["session"]
 
