@@ -160,7 +160,7 @@ def test_requirements_are_listed(url: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_list_of_nothing() -> None:
     """An empty list says so."""
-    page = page_document(MemoryStore().requirements(RequirementQuery(now_ns=NOW)), NOW)
+    page = page_document(MemoryStore().requirements(RequirementQuery(now_ns=NOW)), (), NOW)
     assert list_text(page) == "no requirements\n"
 
 

@@ -3,11 +3,11 @@
 Times are RFC 3339 to the millisecond beside Unix milliseconds (`…_ms`), durations are seconds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from otel_pipeline.journeys.model import Edge, Entity, Journey, Key, Run, StageTotal, TraceLine, Usage
+from otel_pipeline.journeys.model import Edge, Entity, Journey, Key, Run, StageTotal, State, TraceLine, Usage
 from otel_pipeline.journeys.store import RequirementPage, RequirementSummary
 
 __all__ = [
@@ -90,16 +90,21 @@ def run_document(run: Run) -> dict[str, Any]:
     }
 
 
-def page_document(page: RequirementPage, now_ns: int) -> dict[str, Any]:
-    """One page of the list, with what the filters would find."""
+def page_document(page: RequirementPage, stages: Sequence[str], now_ns: int) -> dict[str, Any]:
+    """One page of the list, with what the filters would find. `stages` are all of them in the order of delivery."""
     return {
         "now_ms": _ms(now_ns),
         "total": page.total,
-        "by_stage": dict(page.by_stage),
-        "by_state": {str(state): count for state, count in page.by_state.items()},
+        "stages": list(stages),
+        "by_stage": dict(sorted(page.by_stage.items(), key=lambda one: _place(stages, one[0]))),
+        "by_state": {str(state): page.by_state[state] for state in State if state in page.by_state},
         "projects": list(page.projects),
         "requirements": [summary_document(one, now_ns) for one in page.rows],
     }
+
+
+def _place(stages: Sequence[str], stage: str) -> tuple[int, str]:
+    return (stages.index(stage), "") if stage in stages else (len(stages), stage)
 
 
 def summary_document(row: RequirementSummary, now_ns: int) -> dict[str, Any]:
@@ -112,7 +117,15 @@ def summary_document(row: RequirementSummary, now_ns: int) -> dict[str, Any]:
         "class": row.requirement_class,
         "state": row.state,
         "stage": row.stage,
-        "stages": [{"stage": one.stage, "outcome": one.outcome} for one in row.stages],
+        "stages": [
+            {
+                "stage": one.stage,
+                "outcome": one.outcome,
+                "active_seconds": _seconds(one.active_ns),
+                "waiting_seconds": _seconds(one.waiting_ns),
+            }
+            for one in row.stages
+        ],
         **_interval(row.start_ns, row.end_ns),
         "lead_seconds": _seconds(lead_ns),
         "active_seconds": _seconds(row.active_ns),
@@ -293,11 +306,16 @@ JOURNEY_SCHEMA = _object(
 PAGE_SCHEMA = _object(
     now_ms=_NUMBER,
     total=_COUNT,
+    stages=_TEXTS,
     by_stage=_COUNTS,
     by_state=_COUNTS,
     projects=_TEXTS,
     requirements=_list(
-        _object(**_HEAD, stages=_list(_object(stage=_TEXT, outcome=_TEXT)), errors=_COUNT),
+        _object(
+            **_HEAD,
+            stages=_list(_object(stage=_TEXT, outcome=_TEXT, active_seconds=_NUMBER, waiting_seconds=_NUMBER)),
+            errors=_COUNT,
+        ),
     ),
 )
 """JSON schema of `page_document`."""

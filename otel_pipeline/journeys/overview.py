@@ -34,6 +34,7 @@ def overview_document(
         "open": open_.total,
         "by_state": {str(state): count for state, count in open_.by_state.items()},
         "in_stage": in_stage,
+        "stages": [_stage(stage, delivered) for stage in stages],
         "delivered": len(delivered),
         "cancelled": len(ended) - len(delivered),
         "lead_p50_seconds": quantile(leads, 0.5),
@@ -43,6 +44,16 @@ def overview_document(
         "reworked": sum(row.reruns > 0 for row in delivered) / len(delivered) if delivered else None,
         "oldest": [summary_document(row, now_ns) for row in open_.rows],
         "latest": [summary_document(row, now_ns) for row in delivered[:_ROWS]],
+    }
+
+
+def _stage(stage: str, delivered: Sequence[RequirementSummary]) -> dict[str, Any]:
+    dots = [dot for row in delivered for dot in row.stages if dot.stage == stage]
+    return {
+        "stage": stage,
+        "requirements": len(dots),
+        "active_p50_seconds": quantile(sorted(dot.active_ns / 1e9 for dot in dots), 0.5),
+        "waiting_p50_seconds": quantile(sorted(dot.waiting_ns / 1e9 for dot in dots), 0.5),
     }
 
 
@@ -66,10 +77,11 @@ _NUMBER = {"type": ["number", "null"]}
 _MEDIANS = ("lead_p50_seconds", "lead_p85_seconds", "active_p50", "cost_per_delivered_usd", "reworked")
 OVERVIEW_SCHEMA = {
     "type": "object",
-    "required": ["open", "by_state", "in_stage", "delivered", "cancelled", *_MEDIANS, "oldest", "latest"],
+    "required": ["open", "by_state", "in_stage", "stages", "delivered", "cancelled", *_MEDIANS, "oldest", "latest"],
     "properties": {
         **dict.fromkeys(("open", "delivered", "cancelled"), _COUNT),
         **dict.fromkeys(("by_state", "in_stage"), _COUNTS),
+        "stages": {"type": "array", "items": {"type": "object"}},
         **dict.fromkeys(_MEDIANS, _NUMBER),
         **dict.fromkeys(("oldest", "latest"), PAGE_SCHEMA["properties"]["requirements"]),
     },

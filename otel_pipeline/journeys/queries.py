@@ -108,7 +108,11 @@ def summary(journey: Journey, now_ns: int, running_ns: int = RUNNING_NS, idle_ns
         requirement_class=journey.requirement_class,
         state=journey.state,
         stage=journey.stage,
-        stages=tuple(StageDot(one.stage, outcomes[one.stage]) for one in journey.stages if one.stage in outcomes),
+        stages=tuple(
+            StageDot(one.stage, outcomes[one.stage], one.active_ns, one.waiting_ns)
+            for one in journey.stages
+            if one.stage in outcomes
+        ),
         start_ns=journey.start_ns,
         end_ns=journey.end_ns,
         lead_ns=journey.lead_ns,

@@ -57,7 +57,7 @@ def journey_queries(
 
     def requirements(values: Values) -> Any:
         query = _requirement_query(values, now_ns())
-        return page_document(source().requirements(query), query.now_ns)
+        return page_document(source().requirements(query), stages, query.now_ns)
 
     def journey(values: Values) -> Any:
         now = now_ns()

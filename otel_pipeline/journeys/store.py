@@ -95,10 +95,13 @@ class TraceHead:
 
 @dataclass(frozen=True, slots=True)
 class StageDot:
-    """A stage that was seen, and how its last run ended."""
+    """A stage that was seen, how its last run ended, and the time that it took."""
 
     stage: str
     outcome: str
+    active_ns: int = 0
+    waiting_ns: int = 0
+    """Before its visits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 from otel_pipeline.ui.scale import Scale, honest_scale, journey_scale
 from otel_pipeline.ui.words import Words
 
-__all__ = ["Band", "Bar", "JourneyView", "Row", "Tick", "journey_view"]
+__all__ = ["Band", "Bar", "JourneyView", "Row", "Tick", "journey_view", "note_text"]
 
 MIN_WIDTH = 0.4
 """Percent: the shortest run can still be seen and clicked."""
@@ -15,6 +15,17 @@ MAX_ROWS = 400
 """Rows of runs; further runs of the longest visits are summed up."""
 _LABEL_PERCENT = 15.0
 Document = Mapping[str, Any]
+_NOTES = {
+    "missing_stage": "no telemetry for {subject}",
+    "missing_price": "no price is known for some requests to {subject}",
+    "after_acceptance": "work went on after the requirement was accepted; it is shown, and not in the lead time",
+    "clock_skew": "clocks differ: parts of trace {subject} were moved to after what called them",
+    "end_before_start": "spans of trace {subject} end before they start; they count as points in time",
+    "contradiction": "trace {subject} names several requirements: each part counts for the one that it names",
+    "many_requirements": "so many requirements are behind {subject} that it links to none of them",
+    "truncated": "{subject} was seen with more things than are followed",
+}
+"""Texts of notes, by their code (`journeys.assemble`, `clocks`, `resolve`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +232,15 @@ def _errors(runs: Iterable[Document]) -> int:
 def _cost(runs: Iterable[Document], words: Words) -> str:
     known = [one["cost_usd"] for run in runs for one in run["usage"] if one["cost_usd"] is not None]
     return words.money(sum(known)) if known else ""
+
+
+def note_text(note: Document, words: Words) -> str:
+    """A note in the reader's language; one that is not known here as it was written."""
+    text = _NOTES.get(note["code"])
+    if text is None:
+        return str(note["text"])
+    subject = note["subject"]
+    return words.text(text, subject=words.word(subject) if note["code"] == "missing_stage" else subject)
 
 
 def gap_text(gap: Document, words: Words) -> str:

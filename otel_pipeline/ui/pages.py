@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from otel_pipeline.component import Query, Served
 from otel_pipeline.ui.api import NotFoundError, ask, show
-from otel_pipeline.ui.journey_view import journey_view
+from otel_pipeline.ui.journey_view import journey_view, note_text
 from otel_pipeline.ui.list_view import scatter
 from otel_pipeline.ui.words import LANGUAGES, Words
 
@@ -106,6 +106,7 @@ class Pages:
                 words=words,
                 link=link,
                 values=values,
+                note_text=lambda note: note_text(note, words),
                 languages={code: (name, "?" + urlencode({**values, "lang": code})) for code, name in LANGUAGES.items()},
                 **parts,
             )

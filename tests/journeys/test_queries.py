@@ -26,7 +26,9 @@ def test_a_row_is_what_its_journey_came_to() -> None:
         run("c", "coding", 4, 5, [req("REQ-1")]),
     )
     row = rows(Journeys(store, REGISTRY), now=5)["REQ-1"]
-    assert row.stages == (StageDot("coding", "success"), StageDot("unit_test", "failure"))
+    coding, testing = row.stages
+    assert coding == StageDot("coding", "success", active_ns=2 * HOUR, waiting_ns=HOUR)
+    assert (testing.stage, testing.outcome, testing.active_ns) == ("unit_test", "failure", HOUR)
     assert (row.state, row.stage, row.reruns, row.errors) == (State.RUNNING, "coding", 1, 2)
     assert (row.lead_ns, row.active_ns, row.lead_at(at(7))) == (5 * HOUR, 3 * HOUR, 7 * HOUR)
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from otel_pipeline import semconv, ui
+from otel_pipeline.ui.journey_view import _NOTES as NOTES
 from otel_pipeline.ui.words import Words, choose_language
 
 HERE = Path(ui.__file__).parent
@@ -58,7 +59,7 @@ def used_texts() -> set[str]:
         text = path.read_text(encoding="utf-8")
         for first, second in re.findall(r"""(?:\b_|words\.text|self\.text)\(\s*(?:"([^"]+)"|'([^']+)')""", text):
             found.add(first or second)
-    return found
+    return found | set(NOTES.values())
 
 
 def test_every_text_of_the_pages_is_there_in_chinese() -> None:
