@@ -225,13 +225,13 @@ class _Connection(HttpToolsProtocol):
         self.partial = True  # a header is awaited: begun, or the first one of the connection
         self.unparsed = 0  # bytes taken in since the last piece of a body or end of a request
         self.body_bytes = 0
-        self.stalled_since = 0.0
+        self.stalled_since = 0.0  # when a sweep last saw all answers taken, or the connection began
         self.broken = False  # answered an error; what still comes is thrown away
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.since = self.loop.time()
+        self.since = self.stalled_since = self.loop.time()
         if self.owner.connections > self.owner.limits.max_connections:
             self._close("too_many_connections")
 
