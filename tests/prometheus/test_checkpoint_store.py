@@ -353,8 +353,9 @@ class Restarts(RuleBasedStateMachine):
     def kill(self, torn: int) -> None:
         self.now += SECOND
         lost = self.store.take_changes(self.now)
-        self.store, restored = restart(self.file + lost[:torn], self.now)
-        assert restored.problem == ("torn" if torn and lost else None)
+        part = lost[: min(torn, len(lost) - 1)]
+        self.store, restored = restart(self.file + part, self.now)
+        assert restored.problem == ("torn" if part else None)
         self.said, self.deltas = dict(self.saved[0]), self.saved[1]
         self.file = self.store.take_changes(self.now, everything=True)
 
