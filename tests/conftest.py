@@ -1,5 +1,6 @@
-"""What every test gets: the event loop that the gateway itself runs on; and certificates for those that want them."""
+"""What every test gets: the gateway's own event loop, and examples that CI repeats; certificates for those who ask."""
 
+import os
 import shutil
 import subprocess
 from asyncio import AbstractEventLoop
@@ -8,6 +9,13 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
+
+# How slow the machine is says nothing about the code. CI sees the same examples each time; new ones are found elsewhere.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", UNHURRIED)
+settings.register_profile("ci", UNHURRIED, derandomize=True, database=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "unhurried")
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:

@@ -240,7 +240,7 @@ def never_raises_anything_else(data: bytes, file: Path, components: Classes) -> 
     assert all(str(problem).isprintable() for problem in problems)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(text=st.text(max_size=200) | st.text("{}[]:-,&*!'\"$ \nabc0", max_size=200) | st.binary(max_size=100))
 @example(text="receivers: {otlp: {protocols: {grpc: {tls: {cert_file: {}}}}}}")
 def test_any_text_is_read_or_refused(text: str | bytes, tmp_path: Path, components: Classes) -> None:
@@ -249,7 +249,7 @@ def test_any_text_is_read_or_refused(text: str | bytes, tmp_path: Path, componen
     never_raises_anything_else(data, tmp_path / "a.yaml", components)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(changes=mutations)
 def test_any_damage_is_read_or_refused(
     changes: list[tuple[int, int, str]], tmp_path: Path, components: Classes
@@ -271,7 +271,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(wanted=st.dictionaries(NAMES, st.dictionaries(NAMES, VALUES, max_size=4), max_size=6))
 def test_any_tree_is_checked_or_refused(wanted: dict[str, Any], tmp_path: Path, components: Classes) -> None:
     """Known names with values of the wrong shape give problems, never another error."""

@@ -106,7 +106,9 @@ EXTRACTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(EXTRACTS, max_size=6))
 def test_evidence_adds_up_as_in_a_plain_dict(tmp_path_factory: pytest.TempPathFactory, extracts: list[Extract]) -> None:
     """Whatever is written in whatever pieces: first and last times, and numbers of items."""
