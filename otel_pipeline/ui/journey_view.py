@@ -7,7 +7,7 @@ from typing import Any
 from otel_pipeline.ui.scale import Scale, honest_scale, journey_scale
 from otel_pipeline.ui.words import Words
 
-__all__ = ["Band", "Bar", "JourneyView", "Row", "Tick", "journey_view", "note_text"]
+__all__ = ["Band", "Bar", "JourneyView", "Row", "Tick", "journey_lines", "journey_view", "note_text"]
 
 MIN_WIDTH = 0.4
 """Percent: the shortest run can still be seen and clicked."""
@@ -232,6 +232,13 @@ def _errors(runs: Iterable[Document]) -> int:
 def _cost(runs: Iterable[Document], words: Words) -> str:
     known = [one["cost_usd"] for run in runs for one in run["usage"] if one["cost_usd"] is not None]
     return words.money(sum(known)) if known else ""
+
+
+def journey_lines(journey: Document, words: Words) -> list[Document]:
+    """Runs and waits by start: the same as the waterfall, for a table."""
+    waits = [{**gap, "gap": True, "text": gap_text(gap, words)} for gap in journey["gaps"]]
+    runs = [{**run, "gap": False} for run in journey["runs"]]
+    return sorted((*waits, *runs), key=lambda line: float(line["start_ms"]))
 
 
 def note_text(note: Document, words: Words) -> str:

@@ -10,8 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from otel_pipeline.component import Query, Served
 from otel_pipeline.ui.api import NotFoundError, ask, show
-from otel_pipeline.ui.journey_view import journey_view, note_text
+from otel_pipeline.ui.journey_view import journey_lines, journey_view, note_text
 from otel_pipeline.ui.list_view import scatter
+from otel_pipeline.ui.trace_view import trace_view
 from otel_pipeline.ui.words import LANGUAGES, Words
 
 __all__ = ["Pages"]
@@ -78,12 +79,13 @@ class Pages:
     def _journey(self, project: str, requirement: str, values: Values) -> str:
         journey = self._ask("requirements", project, requirement)
         view = journey_view(journey, self._words, compress=values.get("gaps") != "off")
-        return self._template("journey.html", values, journey=journey, view=view)
+        lines = journey_lines(journey, self._words) if values.get("view") == "table" else []
+        return self._template("journey.html", values, journey=journey, view=view, lines=lines)
 
     def _trace(self, trace_id: str, values: Values) -> str:
         trace = self._ask("traces", trace_id)
         span = self._ask("traces", trace_id, "spans", values["span"]) if values.get("span") else None
-        return self._template("trace.html", values, trace=trace, span=span)
+        return self._template("trace.html", values, trace=trace, view=trace_view(trace, self._words), span=span)
 
     def _has(self, path: str) -> bool:
         return any(query.path == path for query in self._queries)

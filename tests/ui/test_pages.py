@@ -124,6 +124,15 @@ async def test_a_journey_shows_its_waits_by_name(client: httpx.AsyncClient) -> N
     assert 'class="gap"' not in in_full
 
 
+async def test_a_journey_is_a_table_too(client: httpx.AsyncClient) -> None:
+    """Runs and waits in the order in which they began, for those who do not see bars."""
+    page = (await client.get("/requirements/pay/REQ-1001?view=table")).text
+    names = re.findall(r'<th scope="row">(?:<a [^>]*>)?([^<]+)', page)
+    assert [name.split()[0] for name in names if " of " in name or "waiting" in name][:6] == [
+        "requirement_analysis", "coding", "unit_test", "waiting", "coding", "ui_acceptance"
+    ]  # fmt: skip
+
+
 async def test_a_large_trace_says_what_it_leaves_out(client: httpx.AsyncClient) -> None:
     """Five thousand spans are drawn, and the page says of how many."""
     page = (await client.get(f"/traces/{LARGE_TRACE}")).text

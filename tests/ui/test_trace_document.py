@@ -4,6 +4,8 @@ import pytest
 from jsonschema import validate
 
 from otel_pipeline.journeys.trace_document import TRACE_SCHEMA, span_document, trace_document
+from otel_pipeline.ui.trace_view import trace_view
+from otel_pipeline.ui.words import Words
 from tests.ui.fakes import LARGE_TRACE, TRACE, trace_bytes
 
 
@@ -68,3 +70,27 @@ def test_a_span_tells_everything_that_is_kept_of_it() -> None:
     assert span["resource"] == {"service.name": "shop-agents"}
     assert [event["attributes"] for event in span["events"]] == [{"exception.type": "ShellError"}]
     assert [link["trace_id"] for link in span["links"]] == [LARGE_TRACE]
+
+
+def test_many_alike_siblings_are_one_row_that_opens() -> None:
+    """Forty reads, three of them failed, below one parent: a row that says so, with the forty hidden below it."""
+    reads = [{**row(f"{number:016x}", "root", 1), "name": "read", "failed": number < 13} for number in range(10, 50)]
+    trace = {
+        "start_ms": 0.0,
+        "end_ms": 100.0,
+        "spans": [{**row("root", "", 0), "children": 40}, *reads, row("x", "root", 1)],
+    }
+    rows = trace_view(trace, Words("en")).rows
+    assert [(one.name, one.is_hidden) for one in rows[:3]] == [("step", False), ("40 × read", False), ("read", True)]
+    many = rows[1]
+    assert (many.failed_below, many.is_open, many.parent) == (3, False, "root")
+    assert {one.parent for one in rows[2:42]} == {many.key}
+    assert {one.depth for one in rows[2:42]} == {many.depth + 1}
+    assert (rows[42].name, rows[42].is_hidden, rows[42].parent) == ("step", False, "root")
+
+
+def row(span_id: str, parent: str, depth: int) -> dict[str, object]:
+    return {
+        "span_id": span_id, "parent": parent, "depth": depth, "children": 0, "name": "step", "service": "a", "model": "",
+        "failed": False, "failed_below": 0, "start_ms": 10.0, "end_ms": 20.0, "seconds": 0.01,
+    }  # fmt: skip

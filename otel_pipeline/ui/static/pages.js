@@ -65,7 +65,7 @@
     const row = event.target.closest(".row[role=row]");
     if (!row) return;
     const link = event.target.closest("a");
-    if (fall.dataset.trace && (link || event.target.closest(".lane"))) {
+    if (row.hasAttribute("data-span") && (link || event.target.closest(".lane"))) {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       details(row);
@@ -122,6 +122,12 @@
       if (shape.dataset.w) shape.setAttribute("width", `${(Number(shape.dataset.w) / size) * 100}%`);
     }
     one("#reset").hidden = size >= 100;
+    const view = one("#window");
+    if (view) {
+      view.setAttribute("x", `${from}%`);
+      view.setAttribute("width", `${size}%`);
+      view.setAttribute("visibility", size >= 100 ? "hidden" : "visible");
+    }
   };
   const zoom = (left, right) => {
     const [low, high] = [Math.max(0, Math.min(left, right)), Math.min(100, Math.max(left, right))];
@@ -152,6 +158,7 @@
     let pressed = null;
     const percent = (event, lane) => {
       const box = lane.getBoundingClientRect();
+      if (one("#minimap", lane)) return ((event.clientX - box.left) / box.width) * 100;
       return from + ((event.clientX - box.left) / box.width) * (to - from);
     };
     fall.addEventListener("pointerdown", (event) => {
@@ -216,7 +223,7 @@
   const keys = {
     j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
     ArrowRight: () => current && fall && open(current, true), ArrowLeft: () => current && fall && open(current, false),
-    Enter: () => current && (fall?.dataset.trace ? details(current) : one("a", current)?.click()),
+    Enter: () => current && (current.hasAttribute("data-span") ? details(current) : one("a", current)?.click()),
     "/": () => box?.focus(), n: () => show(1), N: () => show(-1),
     z: () => current && fall && zoomToRow(current), 0: () => fall && zoom(0, 100),
     g: () => one("#gaps")?.click(), c: () => copy(location.href, one("h1")).catch(() => {}),
