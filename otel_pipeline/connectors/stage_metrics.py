@@ -1,7 +1,7 @@
 """Delivery metrics from spans, log records and other metrics, as the semantic-convention files define them."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,11 @@ class StageMetricsConfig(Options):
     that totals stay exact. 0 = no limit."""
     series_expiration: Duration = 0.0
     """Series without a new observation for so long are forgotten, and start again when one comes. 0 = never."""
+    requirements: Literal["runs", "journeys"] = "runs"
+    """Who tells what happens to requirements (lead time, waiting, rework, cost, age, change lead time). `runs`: the
+    stage runs that name one, which are followed here. `journeys`: the receiver `journeys`, through pipelines of log
+    records and metrics that end here; it knows the runs as well that only tell a branch, a commit or an image.
+    Deployments that fail are counted here in both cases."""
     requirement_idle_timeout: Duration = Field(default=90 * 86400.0, gt=0)
     """A requirement without a stage run for so long is given up: it ends as cancelled."""
     max_requirements: int = Field(default=20_000, ge=1)
@@ -83,6 +88,7 @@ class StageMetrics(Connector):
             settings.log,
             idle_ns=nanoseconds(config.requirement_idle_timeout),
             limit=config.max_requirements,
+            tells_requirements=config.requirements == "runs",
         )
 
     async def start(self) -> None:

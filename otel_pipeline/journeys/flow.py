@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from otel_pipeline.semconv import Milestone
 
-__all__ = ["Environment", "Event", "Flow", "FlowRules", "Gauge", "Requirement", "StageRun"]
+__all__ = ["PRODUCTION", "Environment", "Event", "Flow", "FlowRules", "Gauge", "Requirement", "StageRun"]
 
 PRODUCTION = "production"
 """Of `deployment.environment.name` (OpenTelemetry's resource conventions)."""

@@ -12,6 +12,8 @@ from otel_pipeline.semconv import Registry
 
 __all__ = ["Follower", "flow_rules"]
 
+DEPLOYMENT = "sdlc.deployment."
+"""What the names of events begin with that tell of deployments."""
 GAUGES_EVERY_NS = 60 * 10**9
 
 Row = tuple[int, float, Sequence[str]]
@@ -31,10 +33,21 @@ def flow_rules(registry: Registry) -> FlowRules:
 
 
 class Follower:
-    """Feeds a `Flow` and says what came of it. `path` is the file that it is kept in."""
+    """Feeds a `Flow` and says what came of it. `path` is the file that it is kept in. Without `tells_requirements` it
+    only says what happened to deployments: somebody else tells of requirements."""
 
-    def __init__(self, rules: FlowRules, path: Path, log: logging.Logger, *, idle_ns: int, limit: int) -> None:
+    def __init__(
+        self,
+        rules: FlowRules,
+        path: Path,
+        log: logging.Logger,
+        *,
+        idle_ns: int,
+        limit: int,
+        tells_requirements: bool = True,
+    ) -> None:
         self.flow = Flow(rules, idle_ns=idle_ns, limit=limit)
+        self._tells_requirements = tells_requirements
         self._store = FlowStore(path, log)
         self._gauges_due_ns = 0
 
@@ -54,9 +67,13 @@ class Follower:
         batches: list[Batch] = []
         if now_unix_ns >= self._gauges_due_ns:
             self._gauges_due_ns = now_unix_ns + GAUGES_EVERY_NS
-            if gauges := self.flow.gauges(now_unix_ns):
+            gauges = self.flow.gauges(now_unix_ns)
+            if gauges and self._tells_requirements:
                 batches.append(gauge_batch(gauges, now_unix_ns))
-        if events := self.flow.events():
+        events = self.flow.events()
+        if not self._tells_requirements:
+            events = [event for event in events if event.name.startswith(DEPLOYMENT)]
+        if events:
             batches.append(event_batch(events))
         self._store.save(self.flow)
         return batches

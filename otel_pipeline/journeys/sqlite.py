@@ -22,7 +22,7 @@ from otel_pipeline.journeys import summaries
 from otel_pipeline.journeys.extract import make_runs, pack_runs, unpack_runs
 from otel_pipeline.journeys.known import Known
 from otel_pipeline.journeys.model import Edge, Key, Run, Sighting
-from otel_pipeline.journeys.sqlite_schema import migrate
+from otel_pipeline.journeys.sqlite_schema import MIGRATIONS, migrate
 from otel_pipeline.journeys.store import (
     Changed,
     Expired,
@@ -70,6 +70,7 @@ class SqliteStore:
     damaged.
 
     `retention_ns` is the age, `max_bytes` the size of the file, over which the oldest traces are let go; 0: no limit.
+    With `read_only` nothing may be written, and another process or part of this one may have the file at the time.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SqliteStore:
         retention_ns: int = 0,
         max_bytes: int = 0,
         time_ns: Callable[[], int] = time.time_ns,
+        read_only: bool = False,
     ) -> None:
         self._path = path
         self._time_ns = time_ns
@@ -91,6 +93,10 @@ class SqliteStore:
         self._operations: Known[tuple[str, str], int] = Known()
         self._edges: Known[tuple[int, int], bool] = Known()
         self._closed = False
+        self._lock = -1
+        if read_only:
+            self._open_for_reading()
+            return
         with _errors(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = self._take_lock()
@@ -101,6 +107,19 @@ class SqliteStore:
         except BaseException:
             os.close(self._lock)
             raise
+
+    def _open_for_reading(self) -> None:
+        with _errors(self._path):
+            if not self._path.exists():
+                raise StoreError(f"{self._path}: there is no such file yet")
+            reader = self._open(read_only=True)
+            try:
+                (version,) = reader.execute("PRAGMA user_version").fetchone()
+            finally:
+                self._readers.put(reader)
+        if version != len(MIGRATIONS):
+            self.close()
+            raise StoreError(f"{self._path}: was made by another version of the gateway")
 
     def _take_lock(self) -> int:
         """One process has the file; SQLite's own locks would let two take turns."""
@@ -346,6 +365,8 @@ class SqliteStore:
         with suppress(Empty):
             while True:
                 self._readers.get_nowait().close()
+        if self._lock < 0:
+            return
         with suppress(sqlite3.Error):
             self._writer.close()
         os.close(self._lock)
