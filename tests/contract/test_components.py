@@ -110,7 +110,7 @@ def test_the_least_configuration_is_valid_and_unknown_keys_are_not(
 async def test_shutdown_may_come_without_start_and_twice(kind: Kind, cls: type[Component], tmp_path: Path) -> None:
     """Whatever the state, shutdown returns soon and raises nothing."""
     component = built(kind, cls, tmp_path)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await component.shutdown()
         await component.shutdown()
     assert all(counts.missing() == 0 for counts in component.settings.counts.values())

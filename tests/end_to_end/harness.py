@@ -1,7 +1,10 @@
 """A gateway as a process of its own, seen from outside."""
 
+import contextlib
+import itertools
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,12 +24,19 @@ Labels = dict[str, str]
 QUICK = ("connectors.stage_metrics.decision_wait=200ms", "connectors.stage_metrics.metrics_flush_interval=100ms")
 
 
+# Below those that the kernel gives to clients and to port 0, which might take a port before the gateway binds it.
+_PORTS = range(12_000, 32_000)
+_ports = itertools.cycle(_PORTS)
+next(itertools.islice(_ports, secrets.randbelow(len(_PORTS)), None))  # other test runs begin elsewhere
+
+
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nothing listens on, and that is given to nobody else in this run."""
+    for port in itertools.islice(_ports, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("all ports are taken")
 
 
 T = TypeVar("T")
@@ -52,7 +62,7 @@ def wait_for(
 def get(url: str, headers: dict[str, str] | None = None) -> str:
     """The body of a page."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=5) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=30) as answer:
             text: str = answer.read().decode()
             return text
     except urllib.error.HTTPError as error:
@@ -122,7 +132,7 @@ class Gateway:
     def stop(self) -> int:
         """SIGTERM, then the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=40)
+        return self.process.wait(timeout=60)
 
 
 StartGateway = Callable[..., Gateway]

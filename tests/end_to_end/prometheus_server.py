@@ -59,4 +59,4 @@ def scraping(gateway_metrics_port: int, folder: Path, *features: str, interval: 
         yield server
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)

@@ -103,7 +103,7 @@ def send_exponential(gateway: Gateway, values: range, start_ns: int) -> None:
     url = f"http://127.0.0.1:{gateway.http}/v1/metrics"
     body = to_proto(make_metrics(metric, resource={"service.name": "test"})).SerializeToString()
     headers = {"Content-Type": "application/x-protobuf"}
-    urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30).close()
+    urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60).close()
 
 
 def test_promtool_finds_nothing_to_complain_of(gateway: Gateway) -> None:
@@ -112,6 +112,6 @@ def test_promtool_finds_nothing_to_complain_of(gateway: Gateway) -> None:
     python_grpc(gateway)
     gateway.wait_for_sample("sdlc_stage_runs_total", stage="coding")
     checked = subprocess.run(
-        [promtool, "check", "metrics"], input=gateway.page(), capture_output=True, text=True, timeout=30
+        [promtool, "check", "metrics"], input=gateway.page(), capture_output=True, text=True, timeout=60
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

@@ -43,7 +43,7 @@ def post(gateway: Gateway, batch: Batch) -> bool:
     body = to_proto(batch).SerializeToString()
     request = urllib.request.Request(url, body, {"Content-Type": "application/x-protobuf"})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -56,7 +56,7 @@ def send(gateway: Gateway, **resource: str) -> None:
     batch = make_traces(make_span(trace=next(_traces)), resource={"stage": "coding", **resource})
     headers = {"Content-Type": "application/x-protobuf"}
     url = f"http://127.0.0.1:{gateway.http}/v1/traces"
-    with urllib.request.urlopen(urllib.request.Request(url, batch.data, headers), timeout=5):
+    with urllib.request.urlopen(urllib.request.Request(url, batch.data, headers), timeout=30):
         pass
 
 

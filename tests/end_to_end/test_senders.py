@@ -186,4 +186,4 @@ def test_rotel_may_stand_between_sdk_and_gateway(start_gateway: StartGateway, tm
         assert gateway.wait_for_sample("sdlc_stage_errors_total", error_type="ShellError") == 1
     finally:
         relay.terminate()
-        relay.wait(timeout=20)
+        relay.wait(timeout=60)

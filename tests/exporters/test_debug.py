@@ -200,7 +200,7 @@ def test_telemetry_cannot_forge_lines_or_reach_the_terminal() -> None:
         assert len(line) < 400
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_hostile_texts_cost_no_time() -> None:
     """Texts made to slow down pattern search are bounded before they are searched."""
     evil = "eyJ-" * 16_000

@@ -295,27 +295,24 @@ async def not_http(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 @pytest.mark.parametrize(
-    ("script", "expected"),
+    ("script", "timeout", "expected"),
     [
-        (endless_body, PermanentError),
-        (endless_success, None),
-        (endless_headers, RetryableError),
-        (dripping, RetryableError),
-        (silent, RetryableError),
-        (reset, RetryableError),
-        (half_an_answer, RetryableError),
-        (not_http, RetryableError),
+        (endless_body, "30s", PermanentError),
+        (endless_success, "30s", None),
+        (endless_headers, "30s", RetryableError),
+        (dripping, "500ms", RetryableError),
+        (silent, "500ms", RetryableError),
+        (reset, "30s", RetryableError),
+        (half_an_answer, "30s", RetryableError),
+        (not_http, "30s", RetryableError),
     ],
 )
 async def test_an_evil_peer_costs_a_bounded_time_and_amount(
-    script: Script, expected: type[ConsumeError] | None
+    script: Script, timeout: str, expected: type[ConsumeError] | None
 ) -> None:
-    """Endless, slow, broken and absent answers end within the timeout in the right kind of error."""
-    async with (
-        serve(script) as server,
-        asyncio.timeout(15),
-    ):
-        error = await consume_error(server, {"timeout": "500ms"})
+    """Endless, slow, broken and absent answers end, at the timeout at the latest, in the right kind of error."""
+    async with serve(script) as server, asyncio.timeout(60):
+        error = await consume_error(server, {"timeout": timeout})
     assert (type(error) if error else None) is expected
     assert len(str(error)) < 500
 

@@ -77,7 +77,7 @@ async def test_a_long_page_arrives_whole(start: Start, encoding: str) -> None:
     metrics = [make_gauge("g", number, {"series": number, "text": "x" * 50}, time_ns=1) for number in range(20_000)]
     await exporter.consume(make_metrics(*metrics))
     request = client.build_request("GET", "/metrics", headers={"Accept-Encoding": encoding})
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         answer = await client.send(request, stream=True)
         raw = b"".join([piece async for piece in answer.aiter_raw()])
         await answer.aclose()

@@ -210,14 +210,16 @@ async def test_closing_gives_each_batch_one_last_try() -> None:
         tried.append(batch.items)
         raise LATER
 
-    retry = Retry(RetryOptions(), make_settings(), attempt)
+    retry = Retry(
+        RetryOptions(initial_interval=3600.0, max_interval=3600.0, max_elapsed_time=0.0), make_settings(), attempt
+    )
     result = Result()
     task = asyncio.create_task(retry.deliver(spans(), result))
     await until(lambda: tried)
     await asyncio.sleep(0)
     assert not task.done()
     retry.close()
-    await asyncio.wait_for(task, 4)
+    await asyncio.wait_for(task, 60)
     assert (tried, dict(result.dropped), result.error) == ([3, 3], {"shutdown": 3}, LATER)
 
 

@@ -303,7 +303,7 @@ async def test_a_sender_that_hangs_up_costs_the_others_nothing(peer: Peer) -> No
     gone.cancel()
     await asyncio.sleep(0)
     peer.open.set()
-    await asyncio.wait_for(stays, 10)
+    await asyncio.wait_for(stays, 60)
     assert (counts.sent, counts.held(), queue.size) == (2, 0, 0)
     await queue.shutdown()
 

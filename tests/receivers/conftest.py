@@ -189,14 +189,14 @@ class Gateway:
             writer.write(data)
             if eof:
                 writer.write_eof()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 return await reader.read()
         finally:
             writer.close()
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Waits for what other tasks bring about."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 

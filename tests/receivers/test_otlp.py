@@ -257,7 +257,7 @@ async def test_tls(serve: Any, certificates: Path, mutual: bool) -> None:
         with expected:
             async with grpc.aio.secure_channel(gateway.grpc_target, credentials) as channel:
                 call = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
-                assert await call(body, timeout=20) == b""
+                assert await call(body, timeout=60) == b""
     assert gateway.sinks[Signal.TRACES].items == (2 if mutual else 4)
 
 

@@ -160,7 +160,7 @@ async def test_f11_concurrent_calls_of_one_connection(serve: Any) -> None:
 
     gateway = await serve(consumer=waits_for_all)
     body = gateway.protobuf_request(Signal.TRACES)
-    async with grpc.aio.insecure_channel(gateway.grpc_target) as channel, asyncio.timeout(30):
+    async with grpc.aio.insecure_channel(gateway.grpc_target) as channel, asyncio.timeout(60):
         call = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         assert await asyncio.gather(*(call(body) for _ in range(60))) == [b""] * 60
 

@@ -319,7 +319,7 @@ async def test_calls_during_shutdown_may_be_sent_again(serve: Any) -> None:
     await stopping
     async with grpc.aio.insecure_channel(target) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await channel.unary_unary("/x/y")(b"", timeout=10)
+            await channel.unary_unary("/x/y")(b"", timeout=60)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     with pytest.raises(OSError, match=r".*"):
         await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))

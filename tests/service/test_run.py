@@ -34,15 +34,15 @@ class Gateway:
     def wait_for(self, text: str) -> str:
         """The first line from now on that holds `text`."""
         while True:
-            line = self._queue.get(timeout=30)
+            line = self._queue.get(timeout=60)
             self.lines.append(line)
             if text in line:
                 return line
 
     def end(self) -> int:
         """The exit status."""
-        status = self.process.wait(timeout=30)
-        self._reader.join(timeout=10)
+        status = self.process.wait(timeout=60)
+        self._reader.join(timeout=60)
         while not self._queue.empty():
             self.lines.append(self._queue.get())
         return status
