@@ -295,7 +295,7 @@ async def not_http(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 @pytest.mark.parametrize(
-    ("script", "timeout", "expected"),
+    ("script", "patience", "expected"),
     [
         (endless_body, "30s", PermanentError),
         (endless_success, "30s", None),
@@ -308,11 +308,11 @@ async def not_http(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     ],
 )
 async def test_an_evil_peer_costs_a_bounded_time_and_amount(
-    script: Script, timeout: str, expected: type[ConsumeError] | None
+    script: Script, patience: str, expected: type[ConsumeError] | None
 ) -> None:
     """Endless, slow, broken and absent answers end, at the timeout at the latest, in the right kind of error."""
     async with serve(script) as server, asyncio.timeout(60):
-        error = await consume_error(server, {"timeout": timeout})
+        error = await consume_error(server, {"timeout": patience})
     assert (type(error) if error else None) is expected
     assert len(str(error)) < 500
 
