@@ -1,4 +1,4 @@
-"""The commands `otel-pipeline trace` and `otel-pipeline requirements`: they ask a running gateway."""
+"""The commands `otel-pipeline trace` and `otel-pipeline requirements`: they ask a gateway, or read its files."""
 
 import argparse
 import json
@@ -7,15 +7,22 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from otel_pipeline.errors import Problem, ProblemsError
+from otel_pipeline.errors import Problem, ProblemsError, StoreError
+
+if TYPE_CHECKING:
+    from otel_pipeline.component import Query
 
 __all__ = ["add_journey_commands"]
 
 Command = Callable[[argparse.Namespace], int]
+Ask = Callable[[Sequence[str], Mapping[str, str | None]], Any]
+"""Answers to the segments of a path below /api and the values of a query string."""
 DEFAULT_URL = "http://127.0.0.1:8088"
 TIMEOUT_SECONDS = 30.0
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
@@ -39,16 +46,19 @@ def add_journey_commands(add: Callable[[str, Command, str], argparse.ArgumentPar
     listed.add_argument("--limit", metavar="N", type=int, default=50, help="rows (default: 50)")
     for parser in (trace, listed):
         parser.add_argument("--json", action="store_true", help="print what the API answers")
+        where = parser.add_mutually_exclusive_group()
         url_help = f"where the gateway's pages are (default: {DEFAULT_URL})"
-        parser.add_argument("--url", metavar="URL", default=DEFAULT_URL, help=url_help)
+        where.add_argument("--url", metavar="URL", default=DEFAULT_URL, help=url_help)
+        data_help = "read the journeys in a gateway's data directory instead, whether it runs or not"
+        where.add_argument("--data-dir", metavar="DIR", type=Path, help=data_help)
 
 
 def _trace(parsed: argparse.Namespace) -> int:
     from otel_pipeline.journey_text import journey_text
 
-    project = parsed.project or _project_of(parsed.url, parsed.requirement)
-    path = f"requirements/{quote(project, safe='')}/{quote(parsed.requirement, safe='')}"
-    _show(_ask(parsed.url, path, {}), parsed.json, journey_text)
+    with _source(parsed) as ask:
+        project = parsed.project or _project_of(ask, parsed.requirement)
+        _show(ask(("requirements", project, parsed.requirement), {}), parsed.json, journey_text)
     return 0
 
 
@@ -66,13 +76,39 @@ def _requirements(parsed: argparse.Namespace) -> int:
         "order": "asc" if parsed.ascending else "desc",
         "limit": str(parsed.limit),
     }
-    _show(_ask(parsed.url, "requirements", wanted), parsed.json, list_text)
+    with _source(parsed) as ask:
+        _show(ask(("requirements",), wanted), parsed.json, list_text)
     return 0
 
 
-def _project_of(url: str, requirement: str) -> str:
+@contextmanager
+def _source(parsed: argparse.Namespace) -> Iterator[Ask]:
+    if parsed.data_dir is None:
+        yield lambda segments, values: _ask(parsed.url, segments, values)
+        return
+    from otel_pipeline.journeys.files import reading
+
+    try:
+        with reading(parsed.data_dir) as queries:
+            yield lambda segments, values: _read(queries, segments, values)
+    except StoreError as error:
+        hint = "the exporter journeys writes it; is this the data directory of a gateway that has one?"
+        raise ProblemsError([Problem("", str(error), hint)]) from None
+
+
+def _read(queries: "Sequence[Query]", segments: Sequence[str], values: Mapping[str, str | None]) -> Any:
+    """Raises ProblemsError where there is no such thing."""
+    from otel_pipeline.ui.api import NotFoundError, ask
+
+    try:
+        return ask(queries, segments, {key: value for key, value in values.items() if value})
+    except (LookupError, NotFoundError, ValueError) as error:
+        raise ProblemsError([Problem("", str(error.args[0] if error.args else error))]) from None
+
+
+def _project_of(ask: Ask, requirement: str) -> str:
     """The only project that has a requirement of that id."""
-    rows = _ask(url, "requirements", {"q": requirement, "sort": "id", "order": "asc", "limit": "500"})["requirements"]
+    rows = ask(("requirements",), {"q": requirement, "sort": "id", "order": "asc", "limit": "500"})["requirements"]
     projects = sorted({row["project"] for row in rows if row["requirement"] == requirement})
     if not projects:
         hint = "otel-pipeline requirements lists those that are known"
@@ -83,8 +119,9 @@ def _project_of(url: str, requirement: str) -> str:
     return str(projects[0])
 
 
-def _ask(url: str, path: str, values: dict[str, str | None]) -> Any:
+def _ask(url: str, segments: Sequence[str], values: Mapping[str, str | None]) -> Any:
     """The gateway's answer. Raises ProblemsError where there is none."""
+    path = "/".join(quote(segment, safe="") for segment in segments)
     query = urlencode({key: value for key, value in values.items() if value})
     base = (url if "://" in url else f"http://{url}").rstrip("/")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

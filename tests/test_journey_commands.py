@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -16,10 +17,12 @@ from otel_pipeline.journeys.document import journey_document, page_document
 from otel_pipeline.journeys.model import Usage
 from otel_pipeline.journeys.queries import Journeys
 from otel_pipeline.journeys.questions import journey_queries
+from otel_pipeline.journeys.sqlite import SqliteStore
 from otel_pipeline.journeys.store import RequirementQuery
 from otel_pipeline.semconv import load
 from otel_pipeline.ui.api import NotFoundError, ask
 from tests.journeys.memory import MemoryStore, at, branch, commit, image, req, run
+from tests.journeys.stores import PLAN, extracted, work
 
 NOW = at(120)
 HOSTILE = req("a/b 'c' \x1b[31m", "bad \x1b]0;x\x07")
@@ -184,3 +187,30 @@ def test_colour_adds_nothing_but_colour() -> None:
     coloured = journey_text(document, color=True)
     assert "\x1b[31m" in coloured
     assert re.sub(r"\x1b\[\d+m", "", coloured) == journey_text(document)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_data_directory_is_read_without_asking_a_gateway(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], runs: bool
+) -> None:
+    """Whether a gateway writes there at the time or not; the list is as it was made, the journey as the files say."""
+    store = SqliteStore(tmp_path / "journeys" / "journeys.sqlite", PLAN)
+    store.write([extracted(work(1, requirement="REQ-7", sdlc__stage__name="coding"))])
+    while Journeys(store, load()).refresh(NOW):
+        pass
+    if not runs:
+        store.close()
+    assert cli.main(["requirements", "--data-dir", str(tmp_path)]) == 0
+    assert "REQ-7" in capsys.readouterr().out
+    assert cli.main(["trace", "REQ-7", "--data-dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["project"] == "shop"
+    assert cli.main(["trace", "REQ-8", "--project", "shop", "--data-dir", str(tmp_path)]) != 0
+    assert "nothing is known of requirement REQ-8" in capsys.readouterr().err
+    store.close()
+
+
+def test_a_directory_without_journeys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Says what was looked for, and makes nothing."""
+    assert cli.main(["trace", "REQ-1", "--data-dir", str(tmp_path)]) != 0
+    assert "there is no such file yet" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
