@@ -42,7 +42,7 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(gateway_metrics_port: int, folder: Path, *features: str, interval: str = "250ms") -> Iterator[Prometheus]:
+def scraping(gateway_metrics_port: int, folder: Path, *features: str, interval: str = "1s") -> Iterator[Prometheus]:
     """A server that has scraped the gateway, and goes on."""
     port = free_port()
     config = folder / "prometheus.yml"

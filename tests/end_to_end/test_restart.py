@@ -6,7 +6,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
@@ -33,7 +33,7 @@ def gateway(start_gateway: StartGateway) -> Gateway:
 @pytest.fixture
 def prometheus(gateway: Gateway, tmp_path: Path) -> Iterator[Prometheus]:
     """Debian's Prometheus, scraping once a second."""
-    with scraping(gateway.metrics, tmp_path, interval="1s") as server:
+    with scraping(gateway.metrics, tmp_path) as server:
         yield server
 
 
@@ -70,6 +70,7 @@ class Senders:
         self.counted = 0
         self.tried = {"jobs_total": 0, ROLLBACKS: 0}
         self.taken = {"jobs_total": 0, ROLLBACKS: 0}
+        self._sending = Lock()
         self._end = Event()
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -88,8 +89,14 @@ class Senders:
             self._send(ROLLBACKS, rollback())
 
     def _send(self, name: str, batch: Batch) -> None:
-        self.tried[name] += 1
-        self.taken[name] += post(self.gateway, batch)
+        with self._sending:
+            self.tried[name] += 1
+            self.taken[name] += post(self.gateway, batch)
+
+    def taken_so_far(self) -> dict[str, int]:
+        """With the answer that one may just be reading."""
+        with self._sending:
+            return dict(self.taken)
 
     def _cumulative(self) -> Batch:
         start_ns, now_ns, counted = self.start_ns, time.time_ns(), self.counted
@@ -131,7 +138,7 @@ def test_no_counter_falls_or_jumps_when_the_gateway_is_killed_in_mid_flow(
         for name in names:
             scraped(prometheus, name, at_kill.get(name, 0) + 10)
         gateway.kill()
-        taken = dict(senders.taken)
+        taken = senders.taken_so_far()
         at_kill = {name: prometheus.samples(name)[-1] for name in names}
         gateway.launch()
     for name in names:

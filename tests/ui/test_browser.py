@@ -31,7 +31,7 @@ def program(name: str) -> str:
     """Where a program is; its absence skips here and fails where everything has to run."""
     found = shutil.which(name)
     if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed")
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{name} is not installed")
     return str(found)
 
 
