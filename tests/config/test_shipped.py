@@ -13,6 +13,7 @@ from otel_pipeline.config.tree import leaves
 EXAMPLES = sorted((DEFAULT_FILE.parent / "examples").glob("*.yaml"))
 ENVIRONMENT = {
     "FORWARD_ENDPOINT": "collector.example:4317",
+    "JOURNEYS_ENDPOINT": "tempo.example:4317",
     "OTLP_METRICS_ENDPOINT": "http://peer.example/otlp",
     "REMOTE_WRITE_ENDPOINT": "http://peer.example/api/v1/write",
 }
