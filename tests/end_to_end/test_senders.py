@@ -1,5 +1,6 @@
 """Unmodified SDKs send; stage metrics come out, and the same spans arrive downstream, enriched and complete."""
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -180,7 +181,13 @@ def test_rotel_may_stand_between_sdk_and_gateway(start_gateway: StartGateway, tm
     ]  # fmt: skip
     with (tmp_path / "rotel.log").open("wb") as log:
         relay = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def listening() -> bool:
+        socket.create_connection(("127.0.0.1", grpc_port), 5).close()
+        return True
+
     try:
+        wait_for("rotel", listening)
         send_delivery(GrpcExporter(f"http://127.0.0.1:{grpc_port}", insecure=True), "python-rotel")
         assert gateway.wait_for_sample("sdlc_stage_duration_seconds_sum", stage="coding") == 45
         assert gateway.wait_for_sample("sdlc_stage_errors_total", error_type="ShellError") == 1

@@ -110,10 +110,12 @@ async def site(tls: ssl.SSLContext | None = None, /, **answers: bytes | Script) 
 
 @asynccontextmanager
 async def scraping(port: int, everywhere: dict[str, Any] | None = None, **job: Any) -> AsyncIterator[Sink]:
-    """A receiver that scrapes ten times a second; `everywhere` is the block `global`."""
+    """A receiver that scrapes ten times a second, but waits for slow machines; `everywhere` is the block `global`."""
     target = {"job_name": "job", "scrape_interval": "100ms", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
     config = {"global": everywhere or {}, "scrape_configs": [{**target, **job}]}
     options = PrometheusReceiverConfig.model_validate({"config": config})
+    if "scrape_timeout" not in job:
+        options = patient(options)
     sink = Sink()
     receiver = Prometheus(options, make_settings("prometheus"), {Signal.METRICS: sink})
     await receiver.start()
@@ -121,6 +123,12 @@ async def scraping(port: int, everywhere: dict[str, Any] | None = None, **job: A
         yield sink
     finally:
         await receiver.shutdown()
+
+
+def patient(options: PrometheusReceiverConfig) -> PrometheusReceiverConfig:
+    """With a timeout longer than the interval, which nobody may configure."""
+    jobs = tuple(job.model_copy(update={"scrape_timeout": 60.0}) for job in options.config.scrape_configs)
+    return options.model_copy(update={"config": options.config.model_copy(update={"scrape_configs": jobs})})
 
 
 def last(sink: Sink) -> dict[str, float]:
@@ -222,7 +230,10 @@ async def test_hostile_targets_are_down(name: str, caplog: pytest.LogCaptureFixt
     """A target that does what it should not is down, and the reason is logged once."""
     caplog.set_level(logging.INFO)
     answer, reason = HOSTILE[name]
-    async with site(metrics=answer) as target, scraping(target.port, body_size_limit="64KB") as sink:
+    limits: dict[str, Any] = {"body_size_limit": "64KB"}
+    if reason == "scrape_timeout":
+        limits["scrape_timeout"] = "100ms"
+    async with site(metrics=answer) as target, scraping(target.port, **limits) as sink:
         await scraped(sink, 3)
     assert last(sink)["up"] == 0
     assert last(sink)["scrape_samples_scraped"] == (1 if name == "cut_openmetrics" else 0)
