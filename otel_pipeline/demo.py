@@ -177,7 +177,7 @@ def _start(files: Sequence[Path], sets: Sequence[str], data_dir: str) -> "subpro
 
 
 def _ready(gateway: "subprocess.Popen[bytes]", url: str) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while gateway.poll() is None and time.monotonic() < deadline:
         try:
             _get(url)

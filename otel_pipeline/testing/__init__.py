@@ -260,7 +260,7 @@ class Sink:
                     yield from scope_spans.spans
 
 
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Waits on the event loop until `condition` is true; AssertionError when that takes too long."""
     end = monotonic() + seconds
     while not condition():

@@ -25,7 +25,7 @@ def demo(python: str, cwd: Path, *extra: str) -> "subprocess.CompletedProcess[st
     ]
     command = [python, "-m", "otel_pipeline", "demo", "--once", *(part for text in sets for part in ("--set", text))]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200)
 
 
 def test_the_demo_reads_back_what_it_sent() -> None:
