@@ -99,6 +99,7 @@ class Journeys(Receiver):
             traces=Signal.TRACES in consumers,
         )
         self._store: JourneyStore | None = None
+        self._file = 0
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._problem = ""
@@ -158,8 +159,13 @@ class Journeys(Receiver):
                 await consumer(gauge_batch(gauges, now_ns))
 
     def _answers(self) -> Answers:
+        """A file that the exporter has set aside is left for the new one."""
+        file = _inode(self._path) if self.config.dsn is None else 0
+        if self._store is not None and file != self._file:
+            self._store.close()
+            self._store = None
         if self._store is None:
-            self._store = self._open()
+            self._store, self._file = self._open(), file
         return Answers(self._store, self._registry)
 
     def _open(self) -> JourneyStore:
@@ -193,3 +199,11 @@ class Journeys(Receiver):
             self.settings.report(Health.RECOVERABLE_ERROR, problem)
         else:
             self.settings.report(Health.OK, "")
+
+
+def _inode(path: Path) -> int:
+    """0 where there is no such file."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0

@@ -16,7 +16,7 @@ from otel_pipeline.errors import RetryableError
 from otel_pipeline.journeys.journey_trace import journey_trace_id
 from otel_pipeline.journeys.model import Journey, State
 from otel_pipeline.journeys.queries import Journeys as Answers
-from otel_pipeline.journeys.sqlite import SqliteStore
+from otel_pipeline.journeys.sqlite import SqliteStore, set_aside
 from otel_pipeline.pdata import Batch, Signal, to_proto
 from otel_pipeline.receivers.journeys import Journeys, JourneysReceiverConfig
 from otel_pipeline.testing import FakeTime, Sink, make_settings, until
@@ -226,6 +226,21 @@ async def test_a_store_that_is_not_there_yet_is_waited_for(gateway: Gateway) -> 
     gateway.open().write([extracted(work(1, requirement="REQ-1"))])
     await until(lambda: gateway.reports[1:] == [(Health.OK, "")], seconds=60)
     await receiver.shutdown()
+
+
+async def test_a_file_that_was_set_aside_is_left(gateway: Gateway) -> None:
+    """What comes into the new one is told."""
+    gateway.write([work(1, requirement="REQ-1", sdlc__stage__name="coding")])
+    receiver = gateway.receiver(interval="10ms")
+    await receiver.start()
+    await until(lambda: entered(gateway.events())["REQ-1", "coding"], seconds=60)
+    gateway.close()
+    set_aside(gateway.folder / "journeys" / "journeys.sqlite", 1)
+    gateway.open()
+    gateway.write([work(2, requirement="REQ-2", sdlc__stage__name="coding")])
+    await until(lambda: entered(gateway.events())["REQ-2", "coding"], seconds=60)
+    await receiver.shutdown()
+    assert entered(gateway.events()).total() == 2
 
 
 def test_a_database_needs_its_address() -> None:
