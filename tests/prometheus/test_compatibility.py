@@ -5,7 +5,6 @@
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,28 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
-from prometheus_client import Metric as Family
-from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from otel_pipeline.pdata import from_proto
+from otel_pipeline.pdata import from_proto, to_proto
 from otel_pipeline.prometheus import SeriesStore
 from otel_pipeline.testing import attributes, make_counter, make_gauge, make_histogram, make_metrics
-from tests.prometheus.metric_families import (
-    COUNTER,
-    HISTOGRAM,
-    Sample,
-    classic_samples,
-    native_buckets,
-    parse_protobuf,
-)
+from tests.prometheus.metric_families import GAUGE, UNTYPED, native_buckets, parse_protobuf
+from tests.prometheus.pages import T, exponential, parse_openmetrics, protobuf_table
 
-T = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
-
-
-def parse_openmetrics(page: bytes) -> list[Family]:
-    return [*openmetrics_parser.text_string_to_metric_families(page.decode())]  # type: ignore[no-untyped-call]
 
 
 def page(*metrics: Metric, format: str = "text", utf8: bool = False, **options: object) -> list[str]:
@@ -54,32 +40,6 @@ def messages(*metrics: Metric, scraper: int | None = None, **options: object) ->
     store = SeriesStore(epoch_ns=T, **options)  # type: ignore[arg-type]
     store.ingest(make_metrics(*metrics), T)
     return {family.name: family for family in parse_protobuf(store.render("protobuf", scraper, T))}
-
-
-def table(samples: Iterable[Any]) -> dict[tuple[str, tuple[tuple[str, str], ...]], Any]:
-    """Values by name and labels, bounds and quantiles as numbers, to be compared; NaN as text."""
-    rows = {}
-    for sample in samples:
-        told = {key: str(float(text)) if key in ("le", "quantile") else text for key, text in sample.labels.items()}
-        key = (sample.name, tuple(sorted(told.items())))
-        assert key not in rows
-        rows[key] = "NaN" if math.isnan(sample.value) else float(sample.value)
-    return rows
-
-
-def text_table(rendered: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], Any]:
-    return table(_bare(sample, family.type) for family in parse_text(rendered) for sample in family.samples)
-
-
-def protobuf_table(families: Iterable[Any]) -> dict[tuple[str, tuple[tuple[str, str], ...]], Any]:
-    types = {COUNTER: "counter"}
-    return table(_bare(sample, types.get(family.type)) for family in families for sample in classic_samples(family))
-
-
-def _bare(sample: Any, kind: str | None) -> Sample:
-    """Counters without suffix: the parser of text gives `_total` to those that have none."""
-    name = sample.name.removesuffix("_total") if kind == "counter" else sample.name
-    return Sample(name, sample.labels, sample.value)
 
 
 def counter(name: str, unit: str = "") -> Metric:
@@ -118,6 +78,23 @@ def test_rule_2_a_unit_is_not_repeated_and_1_is_a_ratio_of_gauges_only() -> None
     assert page(counter("x", "1"))[-1] == "x_total 1"
 
 
+UNIT_WORDS = {
+    "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds",
+    "ns": "nanoseconds", "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "GiBy": "gibibytes",
+    "TiBy": "tebibytes", "kBy": "kilobytes", "MBy": "megabytes", "GBy": "gigabytes", "TBy": "terabytes", "m": "meters",
+    "V": "volts", "A": "amperes", "J": "joules", "W": "watts", "g": "grams", "Cel": "celsius", "Hz": "hertz",
+    "%": "percent",
+}  # fmt: skip
+
+
+def test_rule_2_every_unit_of_the_table_is_a_word_and_told_in_openmetrics() -> None:
+    lines = page(
+        *(make_gauge(f"g{at}", 1, time_ns=T, unit=unit) for at, unit in enumerate(UNIT_WORDS)), format="openmetrics"
+    )
+    told = {line for line in lines if line.startswith("# UNIT")}
+    assert told == {f"# UNIT g{at}_{word} {word}" for at, word in enumerate(UNIT_WORDS.values())}
+
+
 def test_rule_3_name_then_unit_then_total() -> None:
     assert page(counter("x", "By"))[-1] == "x_bytes_total 1"
     assert page(counter("x.total", "By"))[-1] == "x_bytes_total 1"
@@ -138,6 +115,12 @@ def test_rule_4_one_type_and_help_for_each_name() -> None:
         'g{a="1"} 1',
         'g{a="2"} 1',
     ]
+
+
+def test_rule_4_of_two_units_one_is_told_and_no_point_is_lost() -> None:
+    metrics = [make_gauge("x.seconds", 1, {"a": 1}, time_ns=T, unit="s"), make_gauge("x_seconds", 2, time_ns=T)]
+    lines = page(*metrics, format="openmetrics")
+    assert lines == ["# TYPE x_seconds gauge", "# UNIT x_seconds seconds", 'x_seconds{a="1"} 1', "x_seconds 2", "# EOF"]
 
 
 def test_rule_4_who_is_in_conflict_with_whom_can_be_read() -> None:
@@ -183,6 +166,95 @@ def test_rule_5_gauges_and_sums() -> None:
     ]
 
 
+def declared(metric: Metric, told: str) -> Metric:
+    metric.metadata.extend(attributes({"prometheus.type": told}))
+    return metric
+
+
+@pytest.mark.parametrize("is_sum", [False, True])
+@pytest.mark.parametrize(
+    ("told", "text", "openmetrics", "sample"),
+    [
+        ("gauge", "m_seconds gauge", "m_seconds gauge", 'm_seconds{m="x"} 1'),
+        ("unknown", "m_seconds untyped", "m_seconds unknown", 'm_seconds{m="x"} 1'),
+        ("unkown", "m_seconds untyped", "m_seconds unknown", 'm_seconds{m="x"} 1'),
+        ("info", "m_info gauge", "m info", 'm_info{m="x"} 1'),
+        ("stateset", "m gauge", "m stateset", 'm{m="x"} 1'),
+        ("counter", "m_seconds gauge", "m_seconds gauge", 'm_seconds{m="x"} 1'),
+    ],
+)
+def test_rule_5_a_gauge_is_what_its_metadata_says(
+    told: str, text: str, openmetrics: str, sample: str, is_sum: bool
+) -> None:
+    """In text there is no info and no state set, and in protobuf neither: both are gauges there. What has no number has
+    no unit. The specification spells one word `unkown`."""
+
+    def metric() -> Metric:
+        gauge = make_gauge("m", 1, {"m": "x"}, time_ns=T, unit="s")
+        updown = make_counter("m", 1, {"m": "x"}, start_ns=T, time_ns=T, unit="s")
+        updown.sum.is_monotonic = False
+        return declared(updown if is_sum else gauge, told)
+
+    assert page(metric()) == [f"# TYPE {text}", sample]
+    lines = page(metric(), format="openmetrics")
+    assert [line for line in lines if "UNIT" not in line] == [f"# TYPE {openmetrics}", sample, "# EOF"]
+    [(name, family)] = messages(metric()).items()
+    assert (name, family.type) == (text.split()[0], UNTYPED if "untyped" in text else GAUGE)
+    assert protobuf_table([family]) == {(name, (("m", "x"),)): 1}
+
+
+@pytest.mark.parametrize("told", ["info", "stateset"])
+@pytest.mark.parametrize("strategy", ["UnderscoreEscapingWithSuffixes", "NoTranslation"])
+@pytest.mark.parametrize(("value", "labels"), [(2, {"m.m": "x"}), (1, {"other": "x"}), (math.nan, {"m.m": "x"})])
+def test_rule_5_what_openmetrics_would_refuse_is_a_gauge(
+    told: str, strategy: str, value: float, labels: dict[str, str]
+) -> None:
+    """An info that is not 1, a state set without its label: all points stay, and the page can be read."""
+    metric = declared(make_gauge("m.m", value, labels, time_ns=T), told)
+    for utf8 in (False, True):
+        lines = page(metric, format="openmetrics", translation_strategy=strategy, utf8=utf8)
+        fits = told == "info" and value == 1 and strategy != "NoTranslation"
+        assert lines[0].endswith(" info" if fits else " gauge")
+        assert len(lines) == 3
+
+
+def test_rule_5_a_gauge_and_what_says_that_it_is_more_are_of_two_types() -> None:
+    store = SeriesStore(epoch_ns=T)
+    batch = make_metrics(make_gauge("g", 1, time_ns=T), declared(make_gauge("g", 2, {"a": 1}, time_ns=T), "unknown"))
+    assert store.ingest(batch, T).dropped == {"type_conflict": 1}
+    assert [(one.held, one.told) for one in store.conflicts()] == [("gauge", "unknown")]
+
+
+@pytest.mark.parametrize("told", ["unknown", "info", "stateset"])
+def test_rule_5_what_a_gauge_is_is_known_after_a_restart_and_told_to_others(told: str) -> None:
+    store = SeriesStore(epoch_ns=T, kept=True)
+    store.ingest(make_metrics(declared(make_gauge("m", 1, {"m": "x"}, time_ns=T), told)), T)
+    again = SeriesStore(epoch_ns=T, kept=True)
+    assert again.restore(store.take_changes(T, everything=True), T).left_out == 0
+    assert again.render("openmetrics", None, T) == store.render("openmetrics", None, T)
+    [batch] = store.collect(T, repeat_ns=SECOND, zero_ns=SECOND, max_samples=10, targets=False)
+    [metric] = to_proto(batch).resource_metrics[0].scope_metrics[0].metrics
+    assert [(pair.key, pair.value.string_value) for pair in metric.metadata] == [("prometheus.type", told)]
+    third = SeriesStore(epoch_ns=T)
+    third.ingest(batch, T)
+    assert third.render("openmetrics", None, T) == store.render("openmetrics", None, T)
+
+
+def test_rule_5_exemplars_of_gauges_are_dropped() -> None:
+    metric = make_gauge("g", 1, time_ns=T)
+    metric.gauge.data_points[0].exemplars.append(Exemplar(as_double=1, time_unix_nano=T, trace_id=b"\1" * 16))
+    assert page(metric, format="openmetrics") == ["# TYPE g gauge", "g 1", "# EOF"]
+
+
+def test_rule_5_monotonic_deltas_are_added_up() -> None:
+    store = SeriesStore(epoch_ns=T)
+    for step in (1, 2, 3):
+        metric = make_counter("d", step, start_ns=T + step - 1, time_ns=T + step)
+        metric.sum.aggregation_temporality = 1  # type: ignore[assignment]
+        store.ingest(make_metrics(metric), T + step)
+    assert store.render("text", None, T + 3).decode().splitlines() == ["# TYPE d_total counter", "d_total 6"]
+
+
 @pytest.mark.parametrize("temporality", [1, 2])
 def test_rule_6_histograms_are_classic_and_minimum_and_maximum_are_not_used(temporality: int) -> None:
     metric = make_histogram("h", [1, 2], [0.5], sum=3, start_ns=T, time_ns=T, unit="s")
@@ -196,29 +268,6 @@ def test_rule_6_histograms_are_classic_and_minimum_and_maximum_are_not_used(temp
         "h_seconds_sum 3",
         "h_seconds_count 3",
     ]
-
-
-def exponential(
-    scale: int = 0,
-    offset: int = 0,
-    counts: tuple[int, ...] = (1, 2),
-    *,
-    negative: tuple[int, ...] = (),
-    zeros: int = 0,
-    total: float | None = 4,
-    time: int = T,
-    temporality: int = 1,
-) -> Metric:
-    metric = Metric(name="e")
-    metric.exponential_histogram.aggregation_temporality = temporality  # type: ignore[assignment]
-    point = metric.exponential_histogram.data_points.add(
-        start_time_unix_nano=T, time_unix_nano=time, scale=scale, zero_count=zeros, sum=total
-    )
-    point.count = sum(counts) + sum(negative) + zeros
-    point.positive.offset = offset
-    point.positive.bucket_counts.extend(counts)
-    point.negative.bucket_counts.extend(negative)
-    return metric
 
 
 def buckets(lines: list[str]) -> dict[str, float]:
@@ -278,6 +327,16 @@ def test_rule_7_a_scale_over_8_is_lowered() -> None:
     assert native_buckets(shown[0]) == native_buckets(shown[1]) == ({}, {1: 4, 2: 5})
 
 
+def test_rule_7_without_a_recorded_value_there_is_nothing_to_show() -> None:
+    """On a page that is scraped, what is stale is not there."""
+    store = SeriesStore(epoch_ns=T)
+    gone = exponential(time=T + 1)
+    gone.exponential_histogram.data_points[0].flags = 1
+    for metric in (exponential(), gone):
+        assert store.ingest(make_metrics(metric), T + 1).kept == 1
+    assert store.render("protobuf", None, T + 1) == store.render("text", None, T + 1) == b""
+
+
 @pytest.mark.parametrize(
     ("metric", "reason"),
     [
@@ -289,6 +348,7 @@ def test_rule_7_a_scale_over_8_is_lowered() -> None:
     ],
 )
 def test_rule_7_what_prometheus_cannot_hold_is_dropped(metric: Metric, reason: str) -> None:
+    """ "If Scale is < -4, the data point MUST be dropped"; without a sum as well."""
     assert SeriesStore(epoch_ns=T).ingest(make_metrics(metric), T).dropped == {reason: 1}
 
 
@@ -349,6 +409,23 @@ def test_rule_8_scopes_are_labels_and_clashing_attributes_are_left_out() -> None
         assert store.render("text", None, T).decode().splitlines()[-1] == expected
 
 
+def test_rule_8_attributes_of_a_scope_that_become_the_same_are_joined() -> None:
+    told = {"a_b": 2, "a.b": 1, "name": "clash"}
+    store = SeriesStore(epoch_ns=T)
+    store.ingest(make_metrics(make_gauge("g", 1, time_ns=T), scope="lib", scope_attributes=told), T)
+    assert store.render("text", None, T).decode().splitlines()[-1] == 'g{otel_scope_a_b="1;2",otel_scope_name="lib"} 1'
+
+
+def test_rule_9_an_attribute_that_becomes_a_label_of_the_scope_is_joined_with_it() -> None:
+    """Else it would be dropped, or forge the scope. Of job, instance and const_labels it is told apart."""
+    told = {"otel.scope.name": "other", "otel_scope_version": "9", "job": "mine"}
+    store = SeriesStore(epoch_ns=T)
+    batch = make_metrics(make_gauge("g", 1, told, time_ns=T), scope="lib", resource={"service.name": "s"})
+    store.ingest(batch, T)
+    [line] = [line for line in store.render("text", None, T).decode().splitlines() if line.startswith("g{")]
+    assert line == 'g{exported_job="mine",job="s",otel_scope_name="other;lib",otel_scope_version="9"} 1'
+
+
 def test_rule_9_labels_that_become_the_same_are_joined_in_the_order_of_their_keys() -> None:
     metric = make_gauge("g", 1, {"a_b": "3", "a.b": "2", "a-b": "1"}, time_ns=T)
     assert page(metric)[-1] == 'g{a_b="1;2;3"} 1'
@@ -402,6 +479,13 @@ def test_rule_11_names_of_exemplar_labels_can_be_read_whatever_the_strategy(key:
     metric = make_counter("c_total", 1, start_ns=T, time_ns=T, exemplars=[exemplar])
     lines = page(metric, format="openmetrics", utf8=True, translation_strategy="NoTranslation")
     assert any(" # {" in line and '="v"} 1' in line for line in lines)
+
+
+def test_rule_11_of_several_exemplars_the_latest_of_a_bucket_stays() -> None:
+    seen = [Exemplar(as_double=0.5, time_unix_nano=T + at, trace_id=bytes([at]) * 16) for at in (2, 3, 1)]
+    metric = make_histogram("h", [3, 0], [1], sum=1.5, start_ns=T, time_ns=T + 4, exemplars=seen)
+    [line] = [line for line in page(metric, format="openmetrics") if " # " in line]
+    assert line.startswith('h_bucket{le="1.0"} 3 # {trace_id="' + "03" * 16)
 
 
 def test_rule_12_a_resource_is_one_target_for_each_job_and_instance() -> None:
@@ -504,86 +588,3 @@ def test_summaries_are_quantiles_sum_and_count() -> None:
         "q_seconds_count 4",
     ]
     page(metric, format="openmetrics")
-
-
-# --- whatever comes in
-
-NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
-TIMES = st.sampled_from([0, 1, T - SECOND, T, T + SECOND, T + 10**15, 2**63, 2**64 - 1])
-COUNTS = st.one_of(st.integers(0, 20), st.sampled_from([2**63, 2**64 - 1]))
-NAMES = st.one_of(st.text(max_size=6), st.sampled_from(["a", "b", "a.b", "a_total", "a_count"]))
-
-
-@st.composite
-def any_metric(draw: st.DrawFn) -> Metric:
-    """A metric as a broken or hostile sender makes it."""
-    metric = Metric(name=draw(NAMES), unit=draw(st.sampled_from(["", "s", "1", "\n"])))
-    times = {"start_time_unix_nano": draw(TIMES), "time_unix_nano": draw(TIMES)}
-    exemplar = Exemplar(as_double=draw(NUMBERS), time_unix_nano=draw(TIMES), trace_id=draw(st.binary(max_size=17)))
-    exemplar.filtered_attributes.extend(attributes(draw(st.dictionaries(NAMES, st.text(max_size=4), max_size=2))))
-    times["exemplars"] = [exemplar]  # type: ignore[assignment]
-    times["attributes"] = attributes(draw(st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)))  # type: ignore[assignment]
-    temporality = draw(st.sampled_from([0, 1, 1, 2, 2]))
-    counts = draw(st.lists(COUNTS, max_size=5))
-    count = sum(counts) if draw(st.booleans()) and sum(counts) < 2**64 else draw(COUNTS)
-    match draw(st.integers(0, 4)):
-        case 0:
-            metric.gauge.data_points.add(as_double=draw(NUMBERS), **times)
-        case 1:
-            metric.sum.is_monotonic = draw(st.booleans())
-            metric.sum.aggregation_temporality = temporality  # type: ignore[assignment]
-            metric.sum.data_points.add(as_double=draw(NUMBERS), **times)
-        case 2:
-            metric.histogram.aggregation_temporality = temporality  # type: ignore[assignment]
-            bounds = draw(st.lists(NUMBERS, min_size=max(0, len(counts) - 1), max_size=len(counts)))
-            bounds = sorted(bounds) if draw(st.booleans()) else bounds
-            metric.histogram.data_points.add(
-                bucket_counts=counts, explicit_bounds=bounds, count=count, sum=draw(NUMBERS), **times
-            )
-        case 3:
-            metric.exponential_histogram.aggregation_temporality = temporality  # type: ignore[assignment]
-            point = metric.exponential_histogram.data_points.add(
-                scale=draw(st.integers(-12, 30)), count=count, sum=draw(NUMBERS), zero_threshold=draw(NUMBERS), **times
-            )
-            point.positive.offset = draw(st.one_of(st.integers(-50, 50), st.integers(-(2**31), 2**31 - 1)))
-            point.positive.bucket_counts.extend(counts)
-        case _:
-            del times["exemplars"]
-            summary = metric.summary.data_points.add(count=count, sum=draw(NUMBERS), **times)
-            for quantile in draw(st.lists(NUMBERS, max_size=3)):
-                summary.quantile_values.add(quantile=quantile, value=draw(NUMBERS))
-    return metric
-
-
-@given(st.lists(any_metric(), max_size=8), st.sampled_from([*STRATEGIES]), st.booleans(), st.integers(0, 3))
-def test_any_input_leaves_a_page_that_parses_and_its_neighbours(
-    metrics: list[Metric], strategy: str, utf8: bool, limit: int
-) -> None:
-    """All points are counted, the good neighbour is exact, and all formats can be read and agree."""
-    store = SeriesStore(epoch_ns=T, translation_strategy=strategy, max_series_per_metric=limit + 1)
-    for step in (1, 2):
-        good = make_counter("neighbour", step, start_ns=T, time_ns=T + step)
-        batch = make_metrics(good, *metrics)
-        ingested = store.ingest(batch, T + step * SECOND)
-        assert ingested.kept + sum(ingested.dropped.values()) == batch.items
-    text = store.render("text", 0, T + SECOND, b"", utf8).decode()
-    [*parse_text(text)]
-    text = store.render("text", None, T + SECOND, b"", utf8).decode()
-    [shown] = [family for family in parse_text(text) if family.name.startswith("neighbour")]
-    assert shown.samples[0].value == 2
-    parse_openmetrics(store.render("openmetrics", None, T + SECOND, b"", utf8))
-    families = parse_protobuf(store.render("protobuf", None, T + SECOND, b"", utf8))
-    assert protobuf_table(families) == text_table(text)
-    for family in families:
-        for metric in family.metric if family.type == HISTOGRAM else ():
-            if metric.histogram.HasField("schema"):
-                native_buckets(metric.histogram)
-
-
-def test_ten_thousand_new_series_a_second_cost_no_total() -> None:
-    store = SeriesStore(epoch_ns=T)
-    metrics = [make_counter("c", 1, {"n": number}, start_ns=T, time_ns=T) for number in range(10_000)]
-    store.ingest(make_metrics(*metrics), T)
-    [family] = parse_text(store.render("text", None, T).decode())
-    assert sum(sample.value for sample in family.samples) == 10_000
-    assert len(family.samples) == 2001

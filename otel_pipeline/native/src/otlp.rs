@@ -92,6 +92,7 @@ pub mod metric {
     pub const HISTOGRAM: u32 = 9;
     pub const EXPONENTIAL_HISTOGRAM: u32 = 10;
     pub const SUMMARY: u32 = 11;
+    pub const METADATA: u32 = 12;
     /// `Gauge.data_points` and its twins.
     pub const DATA_POINTS: u32 = 1;
     pub const TEMPORALITY: u32 = 2;

@@ -165,6 +165,9 @@ pub fn kind_code(kind: Kind) -> u8 {
         Kind::Histogram => 2,
         Kind::Exponential => 3,
         Kind::Summary => 4,
+        Kind::Unknown => 5,
+        Kind::Info => 6,
+        Kind::StateSet => 7,
     }
 }
 

@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use super::collect_points::{Told, put_point, target_point};
+use super::declared;
 use super::family::{Family, Gone, State};
 use super::series::{Collected, Kind, Scraper, Series};
 use super::store::Store;
-use crate::otlp::{ITEMS, RESOURCE_ITEMS, SCOPE_ITEMS, metric};
+use crate::otlp::{ITEMS, RESOURCE_ITEMS, SCOPE_ITEMS, any, key_value, metric};
 use crate::wire::{put_bytes_field, put_message, put_varint_field};
 
 /// Older times are told as this old: receivers refuse what is far behind, and all that came in the same request with
@@ -64,7 +65,7 @@ struct Header<'a> {
 impl Header<'_> {
     fn data(&self) -> u32 {
         match self.kind {
-            Kind::Gauge => metric::GAUGE,
+            Kind::Gauge | Kind::Unknown | Kind::Info | Kind::StateSet => metric::GAUGE,
             Kind::Counter => metric::SUM,
             Kind::Histogram => metric::HISTOGRAM,
             Kind::Exponential => metric::EXPONENTIAL_HISTOGRAM,
@@ -195,13 +196,21 @@ impl Requests {
             put_bytes_field(out, metric::UNIT, header.unit.as_bytes());
             put_message(out, header.data(), |out| {
                 out.extend_from_slice(points);
-                if !matches!(header.kind, Kind::Gauge | Kind::Summary) {
+                if !header.kind.is_gauge() && header.kind != Kind::Summary {
                     put_varint_field(out, metric::TEMPORALITY, CUMULATIVE);
                 }
                 if header.kind == Kind::Counter {
                     put_varint_field(out, metric::MONOTONIC, 1);
                 }
             });
+            if let Some(word) = declared::word(header.kind) {
+                put_message(out, metric::METADATA, |out| {
+                    put_bytes_field(out, key_value::KEY, declared::KEY.as_bytes());
+                    put_message(out, key_value::VALUE, |out| {
+                        put_bytes_field(out, any::STRING, word.as_bytes());
+                    });
+                });
+            }
         });
         self.points.clear();
     }

@@ -90,6 +90,9 @@ pub fn kind_word(kind: Kind) -> &'static str {
         Kind::Histogram => "histogram",
         Kind::Exponential => "exponential histogram",
         Kind::Summary => "summary",
+        Kind::Unknown => "unknown",
+        Kind::Info => "info",
+        Kind::StateSet => "stateset",
     }
 }
 

@@ -123,7 +123,7 @@ impl Family {
     }
 
     fn counts(&self) -> bool {
-        self.kind != Kind::Gauge
+        !self.kind.is_gauge()
     }
 
     fn is_fresh(&self, room: &Room, start_ns: u64, now_ns: u64) -> bool {

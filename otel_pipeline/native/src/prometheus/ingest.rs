@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::conflicts::{Conflict, kind_word};
+use super::declared::gauge_kind;
 use super::exemplars::read_exemplar;
 use super::family::{Family, Incoming, Kept, Refused};
 use super::identity::Identity;
-use super::labels::{Label, LabelSet, attribute, attribute_text, push_label};
+use super::labels::{Label, LabelSet, SCOPE_PREFIX, attribute, attribute_text, push_label};
 use super::names::FamilyName;
 use super::points::{self, HistogramReader, Read};
 use super::series::{Exemplar, Kind, Reason};
@@ -104,6 +105,16 @@ struct Shape {
     exemplars: u32,
 }
 
+impl Shape {
+    /// A gauge is what it says. What stands for its labels or for a state is not added up.
+    fn declare(&mut self, kind: Kind) {
+        self.kind = kind;
+        if matches!(kind, Kind::Info | Kind::StateSet) {
+            self.mode = Mode::Latest;
+        }
+    }
+}
+
 /// One metric below its scope.
 struct Header<'a> {
     id: StreamId,
@@ -175,7 +186,7 @@ impl<'b> Pass<'_, 'b> {
     }
 
     /// `otel_scope_name`, `_version`, `_schema_url` and `otel_scope_<attribute>`, for a scope that has a name. An
-    /// attribute that would have the name of one of the others is left out.
+    /// attribute that would have the name of one of the first three is left out.
     fn enter_scope(&mut self, body: &[u8], schema_url: &str) {
         let name = text(child(body, scope::NAME));
         if name.is_empty() {
@@ -186,15 +197,24 @@ impl<'b> Pass<'_, 'b> {
         self.own.push(("otel_scope_version".into(), version.into()));
         self.own
             .push(("otel_scope_schema_url".into(), schema_url.into()));
-        for (key, value) in attributes(body, scope::ATTRIBUTES) {
+        let first = self.own.len();
+        let told: BTreeMap<_, _> = attributes(body, scope::ATTRIBUTES).collect();
+        for (key, value) in told {
             if self.store.options.choice.drops(text(key)) {
                 continue;
             }
-            let key = format!("otel_scope_{}", text(key));
+            let key = format!("{SCOPE_PREFIX}{}", text(key));
             let label = self.store.names.label(&key).into_owned();
-            if !self.own.iter().any(|own| own.0 == label) {
-                let value = attribute_text(AnyValue::parse(value)).into_owned();
-                self.own.push((label, value));
+            let value = attribute_text(AnyValue::parse(value));
+            match self
+                .own
+                .iter_mut()
+                .enumerate()
+                .find(|(_, own)| own.0 == label)
+            {
+                None => self.own.push((label, value.into_owned())),
+                Some((at, (_, held))) if at >= first => held.extend([";", &value]),
+                Some(_) => {}
             }
         }
     }
@@ -218,7 +238,10 @@ impl<'b> Pass<'_, 'b> {
     }
 
     fn header<'a>(&self, body: &'a [u8], data: u32, points: &[u8]) -> Result<Header<'a>, Reason> {
-        let shape = shape(data, points)?;
+        let mut shape = shape(data, points)?;
+        if shape.kind == Kind::Gauge {
+            shape.declare(gauge_kind(body));
+        }
         let (name, unit) = (child(body, metric::NAME), child(body, metric::UNIT));
         let family = self.store.names.metric(text(name), text(unit), shape.kind);
         let kind = [data as u8, shape.mode as u8, shape.kind as u8];

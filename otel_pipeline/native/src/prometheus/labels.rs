@@ -14,6 +14,8 @@ use crate::wire::fields;
 
 /// Bytes that one label value may have; a longer one is cut, and told apart by a hash of the whole.
 pub const MAX_VALUE_BYTES: usize = 1024;
+/// What labels of the scope begin with.
+pub const SCOPE_PREFIX: &str = "otel_scope_";
 /// Names that mean something to Prometheus.
 const RESERVED: [&str; 2] = ["le", "quantile"];
 /// Deeper values end here; the decoder's own limit is the same.
@@ -28,6 +30,18 @@ struct Entry<'a> {
     value: Cow<'a, str>,
     /// Its name is given: others make room.
     given: bool,
+    /// The gateway sets it.
+    own: bool,
+}
+
+impl Entry<'_> {
+    /// The key, which a label of the gateway's own has in its name.
+    fn original(&self) -> &str {
+        match self.own {
+            true => &self.name,
+            false => self.key,
+        }
+    }
 }
 
 /// Collects the labels of one point; `write` gives their text.
@@ -39,14 +53,17 @@ pub struct LabelSet<'a> {
 }
 
 impl<'a> LabelSet<'a> {
-    /// `own` labels always win: an attribute that would have the same name becomes `exported_<name>`.
+    /// `own` labels always win: an attribute that would have the same name becomes `exported_<name>`. Those of the scope
+    /// share their label with it, as the compatibility specification asks ("Metric Attributes").
     pub fn new(own: &'a [Label], names: &'a Names, choice: &'a Choice) -> Self {
         let mut entries = Vec::with_capacity(own.len() + 8);
-        entries.extend(own.iter().map(|(name, value)| Entry {
+        let told = own.iter().filter(|(_, value)| !value.is_empty());
+        entries.extend(told.map(|(name, value)| Entry {
             name: Cow::Borrowed(name),
             key: "",
             value: Cow::Borrowed(value),
             given: true,
+            own: true,
         }));
         Self {
             own,
@@ -66,7 +83,7 @@ impl<'a> LabelSet<'a> {
             Some(label) => Cow::Borrowed(label),
             None => self.names.label(key),
         };
-        while RESERVED.contains(&name.as_ref()) || self.own.iter().any(|own| own.0 == name) {
+        while RESERVED.contains(&name.as_ref()) || self.is_own(&name) {
             name = Cow::Owned(format!("exported_{name}"));
         }
         self.entries.push(Entry {
@@ -74,7 +91,13 @@ impl<'a> LabelSet<'a> {
             key,
             value: attribute_text(AnyValue::parse(value)),
             given: given.is_some(),
+            own: false,
         });
+    }
+
+    /// Whether the gateway sets this label itself; what it says of the scope others may join.
+    fn is_own(&self, name: &str) -> bool {
+        !name.starts_with(SCOPE_PREFIX) && self.own.iter().any(|own| own.0 == name)
     }
 
     /// Adds an attribute of the resource, which one of the same key nearer to the point stands before.
@@ -89,7 +112,7 @@ impl<'a> LabelSet<'a> {
         let given: Vec<(String, String)> = self
             .entries
             .iter()
-            .filter(|entry| entry.given && !entry.key.is_empty())
+            .filter(|entry| entry.given && !entry.own)
             .map(|entry| (entry.name.to_string(), entry.value.to_string()))
             .collect();
         for (name, value) in given {
@@ -111,7 +134,7 @@ impl<'a> LabelSet<'a> {
         out.clear();
         self.make_room();
         self.entries
-            .sort_by(|a, b| (&a.name, a.key).cmp(&(&b.name, b.key)));
+            .sort_by(|a, b| (&a.name, a.original()).cmp(&(&b.name, b.original())));
         let mut cut = false;
         for same_name in self.entries.chunk_by(|a, b| a.name == b.name) {
             let mut distinct = same_name

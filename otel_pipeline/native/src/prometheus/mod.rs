@@ -6,6 +6,7 @@ mod codec;
 mod collect;
 mod collect_points;
 mod conflicts;
+mod declared;
 mod escape;
 mod exemplars;
 pub mod exponential;

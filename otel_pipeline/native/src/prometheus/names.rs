@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use super::labels::hidden;
 use super::series::Kind;
 
-/// The name of a family as OpenMetrics knows it (a counter without its `_total`), and the word of its unit.
+/// The name of a family as OpenMetrics knows it (a counter without its `_total`, an info without its `_info`), and the word of its unit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FamilyName {
     pub name: String,
-    /// What a counter's samples have after the name: `_total`, or nothing.
+    /// What samples have after the name: `_total`, `_info` or nothing.
     pub suffix: &'static str,
     /// Empty where the name does not end with the unit, since OpenMetrics then forbids the UNIT line.
     pub unit: String,
@@ -52,6 +52,7 @@ pub struct Names {
 }
 
 const TOTAL: &str = "_total";
+pub const INFO: &str = "_info";
 
 impl Names {
     pub fn new(namespace: &str, strategy: Strategy) -> Self {
@@ -85,6 +86,9 @@ impl Names {
                 tokens.push("total");
             }
         }
+        if kind == Kind::Info && tokens.len() > 1 && tokens.last() == Some(&"info") {
+            tokens.pop();
+        }
         let unit = unit_words(unit, kind);
         let missing: Vec<&str> = words(&unit).filter(|word| !tokens.contains(word)).collect();
         let mut joined: Vec<&str> = words(&self.namespace).collect();
@@ -97,16 +101,13 @@ impl Names {
         let unit = known_unit(&name, unit);
         Some(FamilyName {
             name,
-            suffix: suffix(kind),
+            suffix: type_suffix(kind),
             unit,
         })
     }
 
     fn as_is_with_suffixes(&self, name: &str, unit: &str, kind: Kind) -> Option<FamilyName> {
-        let stem = match kind {
-            Kind::Counter => name.strip_suffix(TOTAL).unwrap_or(name),
-            _ => name,
-        };
+        let stem = own_stem(name, kind).unwrap_or(name);
         let mut full = self.with_namespace(stem)?;
         let unit = unit_words(unit, kind);
         if !unit.is_empty() && !full.ends_with(&unit) {
@@ -115,24 +116,25 @@ impl Names {
         let unit = known_unit(&full, unit);
         Some(FamilyName {
             name: full,
-            suffix: suffix(kind),
+            suffix: type_suffix(kind),
             unit,
         })
     }
 
-    /// A counter that the sender itself called `_total` keeps the suffix; any other has none.
+    /// What the sender itself called `_total` or `_info` keeps the suffix; any other has none.
     fn without_suffixes(&self, name: &str, kind: Kind) -> Option<FamilyName> {
-        let stem = match kind {
-            Kind::Counter => name.strip_suffix(TOTAL).filter(|stem| !stem.is_empty()),
-            _ => None,
-        };
+        let stem = own_stem(name, kind);
         let mut full = self.with_namespace(stem.unwrap_or(name))?;
         if self.strategy.escape && full.starts_with(|first: char| first.is_ascii_digit()) {
             full.insert(0, '_');
         }
         Some(FamilyName {
             name: full,
-            suffix: if stem.is_some() { TOTAL } else { "" },
+            suffix: if stem.is_some() {
+                type_suffix(kind)
+            } else {
+                ""
+            },
             unit: String::new(),
         })
     }
@@ -163,11 +165,19 @@ fn printable(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.replace(hidden, "\u{fffd}"))
 }
 
-fn suffix(kind: Kind) -> &'static str {
+/// What the samples of this kind have after the name of the family.
+pub fn type_suffix(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => TOTAL,
+        Kind::Info => INFO,
         _ => "",
     }
+}
+
+/// The name without the suffix of its type, where the sender itself wrote it.
+fn own_stem(name: &str, kind: Kind) -> Option<&str> {
+    let suffix = Some(type_suffix(kind)).filter(|suffix| !suffix.is_empty())?;
+    name.strip_suffix(suffix).filter(|stem| !stem.is_empty())
 }
 
 /// The unit, where `name` ends with it.
@@ -243,10 +253,13 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-/// The suffix of a UCUM unit: `s` -> `seconds`, `m/s` -> `meters_per_second`, `{request}` -> nothing.
+/// The suffix of a UCUM unit; what has no number has none: `s` -> `seconds`, `m/s` -> `meters_per_second`, `{request}` -> nothing.
 fn unit_words(unit: &str, kind: Kind) -> String {
+    if matches!(kind, Kind::Info | Kind::StateSet) {
+        return String::new();
+    }
     if unit == "1" {
-        return if kind == Kind::Gauge { "ratio" } else { "" }.to_owned();
+        return if kind.is_gauge() { "ratio" } else { "" }.to_owned();
     }
     let (main, per) = unit.split_once('/').unwrap_or((unit, ""));
     let main = if main.contains(['{', '}']) {
@@ -284,7 +297,7 @@ fn unit_word(unit: &str) -> &str {
         "KiBy" => "kibibytes",
         "MiBy" => "mebibytes",
         "GiBy" => "gibibytes",
-        "TiBy" => "tibibytes",
+        "TiBy" => "tebibytes",
         "KBy" | "kBy" => "kilobytes",
         "MBy" => "megabytes",
         "GBy" => "gigabytes",

@@ -5,13 +5,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::escape::escaped_labels;
+use super::escape::{escaped_labels, pairs, unescaped};
 use super::family::{Family, State};
 use super::names::{escaped_metric, is_plain_metric};
 use super::protobuf::Protobuf;
 use super::series::{Exemplar, Kind, Scraper, Series};
 use super::store::{Store, claims};
 use super::text::Text;
+use super::value::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -40,6 +41,8 @@ pub struct Head<'s> {
     pub name: Cow<'s, str>,
     /// It stands in text without quotes.
     pub plain: bool,
+    /// Its series are what OpenMetrics demands of their type.
+    pub keeps_type: bool,
 }
 
 /// One series as it is shown now.
@@ -73,7 +76,7 @@ impl Shown<'_> {
 
     /// When counting began, where it counts and that is known.
     pub fn start_ns(&self) -> Option<u64> {
-        let counts = self.head.family.kind != Kind::Gauge;
+        let counts = !self.head.family.kind.is_gauge();
         Some(self.series.point.start_ns).filter(|start_ns| counts && *start_ns != 0)
     }
 
@@ -173,14 +176,16 @@ impl Walk<'_> {
             family,
             name,
             plain,
+            keeps_type: true,
         })
     }
 
     fn family(&mut self, family: &Family, writer: &mut impl Writer) {
-        let Some(head) = self.head(family) else {
+        let Some(mut head) = self.head(family) else {
             return;
         };
         let mut state = family.lock();
+        head.keeps_type = self.keeps_type(&head, &state);
         let State {
             series, overflow, ..
         } = &mut *state;
@@ -213,6 +218,25 @@ impl Walk<'_> {
         }
     }
 
+    /// OpenMetrics 1.0, "Info" and "StateSet": one series that breaks a rule would cost the page.
+    fn keeps_type(&self, head: &Head<'_>, state: &State) -> bool {
+        let shown = |series: &&Series| !series.stale;
+        let mut values = state.series.values().filter(shown);
+        match head.family.kind {
+            Kind::Info => values.all(|series| is_number(series, &[1.0])),
+            Kind::StateSet => {
+                let names_state = |labels: &str| {
+                    let mut names = pairs(labels).map(|(name, _)| unescaped(name));
+                    names.any(|name| name == head.name)
+                };
+                let named = |labels: &str| names_state(&self.labels(labels));
+                let mut all = state.series.iter().filter(|(_, series)| !series.stale);
+                all.all(|(labels, series)| named(labels) && is_number(series, &[0.0, 1.0]))
+            }
+            _ => true,
+        }
+    }
+
     fn labels<'l>(&self, labels: &'l str) -> Cow<'l, str> {
         match self.escapes {
             true => escaped_labels(labels),
@@ -234,6 +258,10 @@ impl Walk<'_> {
             writer.end();
         }
     }
+}
+
+fn is_number(series: &Series, allowed: &[f64]) -> bool {
+    matches!(series.point.value, Value::Number(value) if allowed.contains(&value))
 }
 
 /// The names that the families of a text page claim, from its TYPE lines.

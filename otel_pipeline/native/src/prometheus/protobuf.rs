@@ -157,7 +157,8 @@ impl Writer for Protobuf<'_> {
         let family = head.family;
         let kind = match family.kind {
             Kind::Counter => kind::COUNTER,
-            Kind::Gauge => kind::GAUGE,
+            Kind::Gauge | Kind::Info | Kind::StateSet => kind::GAUGE,
+            Kind::Unknown => kind::UNTYPED,
             Kind::Histogram | Kind::Exponential => kind::HISTOGRAM,
             Kind::Summary => kind::SUMMARY,
         };
@@ -278,10 +279,10 @@ fn put_exemplar(out: &mut Vec<u8>, number: u32, exemplar: Option<&Exemplar>) {
 
 fn put_number(out: &mut Vec<u8>, shown: &Shown<'_>, value: f64, created: Option<u64>) {
     let counter = shown.head.family.kind == Kind::Counter;
-    let field = if counter {
-        metric::COUNTER
-    } else {
-        metric::GAUGE
+    let field = match shown.head.family.kind {
+        Kind::Counter => metric::COUNTER,
+        Kind::Unknown => metric::UNTYPED,
+        _ => metric::GAUGE,
     };
     put_message(out, field, |out| {
         put_double(out, number::VALUE, shown.number(value));

@@ -15,7 +15,7 @@ use super::checkpoint::{
 use super::codec::{Code, take_next, take_text};
 use super::family::{State, leave, place};
 use super::identity::Identity;
-use super::names::FamilyName;
+use super::names::{FamilyName, type_suffix};
 use super::room::{Room, lock};
 use super::series::{Kind, Point, Reason, Series};
 use super::store::{SCRAPERS, Slot, Store, Target};
@@ -181,7 +181,10 @@ impl Saved {
         let written_ns = u64::take(from)?;
         let name = take_text(from)?;
         let kind = take_kind(from)?;
-        let suffix = if bool::take(from)? { "_total" } else { "" };
+        let suffix = match bool::take(from)? {
+            true => type_suffix(kind),
+            false => "",
+        };
         let (unit, help) = (take_text(from)?, take_text(from)?);
         let held = self.families.get(name);
         if held.is_none_or(|held| held.kind != kind || held.name.suffix != suffix) {
@@ -223,7 +226,7 @@ impl Saved {
         }
         for (_, mut saved) in std::mem::take(&mut self.families) {
             saved.drop_expired(&store.room, now_ns);
-            if saved.series.is_empty() || (!whole && saved.kind == Kind::Gauge) {
+            if saved.series.is_empty() || (!whole && saved.kind.is_gauge()) {
                 continue;
             }
             match store.family(&saved.name, saved.kind, &saved.help) {
@@ -285,6 +288,9 @@ fn take_kind(from: &mut &[u8]) -> Option<Kind> {
         Kind::Histogram,
         Kind::Exponential,
         Kind::Summary,
+        Kind::Unknown,
+        Kind::Info,
+        Kind::StateSet,
     ]
     .into_iter()
     .find(|kind| kind_code(*kind) == code)
@@ -456,8 +462,8 @@ fn insert(state: &mut State, room: &Room, id: StreamId, stream: Stream) -> bool 
 fn is_of(kind: Kind, value: &Value) -> bool {
     match (kind, value) {
         (Kind::Counter, Value::Number(number)) => number.is_finite() && *number >= 0.0,
-        (Kind::Gauge, Value::Number(_))
-        | (Kind::Histogram, Value::Histogram(_))
+        (kind, Value::Number(_)) => kind.is_gauge(),
+        (Kind::Histogram, Value::Histogram(_))
         | (Kind::Exponential, Value::Exponential(_))
         | (Kind::Summary, Value::Summary(_)) => true,
         _ => false,

@@ -29,6 +29,22 @@ pub enum Kind {
     /// Shown as classic buckets in text; natively where the format can.
     Exponential,
     Summary,
+    /// A gauge of which nobody knows what it is.
+    Unknown,
+    /// A gauge that is always 1, for its labels.
+    Info,
+    /// Gauges that are 0 or 1, one for each state.
+    StateSet,
+}
+
+impl Kind {
+    /// What has a value now, and counts nothing.
+    pub fn is_gauge(self) -> bool {
+        matches!(
+            self,
+            Self::Gauge | Self::Unknown | Self::Info | Self::StateSet
+        )
+    }
 }
 
 /// One cumulative (or gauge) data point.

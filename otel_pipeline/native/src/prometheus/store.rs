@@ -11,7 +11,7 @@ use super::conflicts::{Conflicts, kind_word};
 use super::family::Family;
 use super::identity::Identity;
 use super::labels::{Label, push_label};
-use super::names::{FamilyName, Names, Strategy};
+use super::names::{FamilyName, INFO, Names, Strategy};
 use super::room::{Room, lock};
 use super::series::{Kind, Reason, Scraper, reason};
 
@@ -343,7 +343,8 @@ fn known(family: &Arc<Family>, kind: Kind, suffix: &str) -> Result<Arc<Family>, 
 pub fn claims(name: &str, kind: Kind) -> Vec<String> {
     let suffixes: &[&str] = match kind {
         Kind::Counter => &["", "_total", "_created"],
-        Kind::Gauge => &[""],
+        Kind::Gauge | Kind::Unknown | Kind::StateSet => &[""],
+        Kind::Info => &["", INFO],
         Kind::Histogram | Kind::Exponential => &["", "_bucket", "_count", "_sum", "_created"],
         Kind::Summary => &["", "_count", "_sum", "_created"],
     };

@@ -44,7 +44,13 @@ impl Writer for Text<'_> {
             Kind::Counter if !self.openmetrics => ("counter", family.suffix),
             Kind::Counter if family.suffix.is_empty() => ("unknown", ""),
             Kind::Counter => ("counter", ""),
-            Kind::Gauge => ("gauge", ""),
+            Kind::Unknown if self.openmetrics => ("unknown", ""),
+            Kind::Unknown => ("untyped", ""),
+            Kind::Info if self.openmetrics && head.keeps_type && !family.suffix.is_empty() => {
+                ("info", "")
+            }
+            Kind::StateSet if self.openmetrics && head.keeps_type => ("stateset", ""),
+            Kind::Gauge | Kind::Info | Kind::StateSet => ("gauge", family.suffix),
             Kind::Histogram | Kind::Exponential => ("histogram", ""),
             Kind::Summary => ("summary", ""),
         };

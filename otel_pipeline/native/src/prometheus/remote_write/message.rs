@@ -19,6 +19,8 @@ pub enum Type {
     Gauge = 2,
     Histogram = 3,
     Summary = 5,
+    Info = 6,
+    StateSet = 7,
 }
 
 /// What is said of a metric once.

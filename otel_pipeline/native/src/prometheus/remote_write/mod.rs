@@ -7,9 +7,11 @@ mod points;
 mod v1;
 mod v2;
 
+use super::declared::gauge_kind;
+use super::series::Kind;
 use crate::otlp::{for_each_item, is_data, metric, text};
 use crate::wire::{Value, fields};
-use message::{Message, Meta};
+use message::{Message, Meta, Type};
 use points::Writer;
 
 /// The message that the receiver reads.
@@ -47,10 +49,22 @@ pub fn message(request: &[u8], options: &Options) -> Option<(Vec<u8>, Tally)> {
     }
 }
 
+fn gauge_type(kind: Kind) -> Type {
+    match kind {
+        Kind::Unknown => Type::Unknown,
+        Kind::Info => Type::Info,
+        Kind::StateSet => Type::StateSet,
+        _ => Type::Gauge,
+    }
+}
+
 fn write<M: Message>(request: &[u8], options: &Options, message: M) -> Option<(Vec<u8>, Tally)> {
     let mut writer = Writer::new(message, options);
     for_each_item(request, |_, body| {
-        let mut meta = Meta::default();
+        let mut meta = Meta {
+            kind: gauge_type(gauge_kind(body)),
+            ..Meta::default()
+        };
         for field in fields(body).flatten() {
             match (field.number, field.value) {
                 (metric::NAME, Value::Bytes(name)) => meta.name = text(name),

@@ -77,9 +77,9 @@ impl<'o, M: Message> Writer<'o, M> {
         (!self.full).then(|| (self.message.finish(), self.tally))
     }
 
-    /// Writes the points of one metric; `data` is its field `number`.
+    /// Writes the points of one metric; `data` is its field `number`. The kind of `meta` is what it is if it is a gauge.
     pub fn metric(&mut self, meta: &Meta<'_>, number: u32, data: &[u8]) {
-        let (layout, kind) = layout(number, data);
+        let (layout, kind) = layout(number, data, meta.kind);
         let meta = Meta { kind, ..*meta };
         self.message.metric(&meta, self.options.metadata);
         let mut name = |suffix| self.message.label(NAME, &format!("{}{suffix}", meta.name));
@@ -327,7 +327,7 @@ impl<L: Clone> Clone for Exemplar<L> {
     }
 }
 
-fn layout(number: u32, data: &[u8]) -> (Layout, Type) {
+fn layout(number: u32, data: &[u8], gauge: Type) -> (Layout, Type) {
     let simple = |kind| Layout {
         kind,
         attributes: number_point::ATTRIBUTES,
@@ -338,7 +338,7 @@ fn layout(number: u32, data: &[u8]) -> (Layout, Type) {
         metric::SUM if crate::otlp::number(data, metric::MONOTONIC) != 0 => {
             (simple(Kind::Counter), Type::Counter)
         }
-        metric::GAUGE | metric::SUM => (simple(Kind::Gauge), Type::Gauge),
+        metric::GAUGE | metric::SUM => (simple(Kind::Gauge), gauge),
         metric::HISTOGRAM => (
             Layout {
                 kind: Kind::Histogram,
