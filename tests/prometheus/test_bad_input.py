@@ -255,6 +255,8 @@ def test_of_two_senders_that_claim_one_stream_one_counts(
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 TIMES = st.sampled_from([0, 1, T - SECOND, T, T + SECOND, T + 10**15, 2**63, 2**64 - 1])
+UNQUOTED = st.text(st.characters(codec="utf-8", exclude_characters='"\\'), max_size=4)
+"""For exemplars: prometheus_client's parser loses its way at an escaped quote there."""
 COUNTS = st.one_of(st.integers(0, 20), st.sampled_from([2**63, 2**64 - 1]))
 NAMES = st.one_of(st.text(max_size=6), st.sampled_from(["a", "b", "a.b", "a_total", "a_count"]))
 
@@ -265,7 +267,7 @@ def any_metric(draw: st.DrawFn) -> Metric:
     metric = Metric(name=draw(NAMES), unit=draw(st.sampled_from(["", "s", "1", "\n"])))
     times = {"start_time_unix_nano": draw(TIMES), "time_unix_nano": draw(TIMES)}
     exemplar = Exemplar(as_double=draw(NUMBERS), time_unix_nano=draw(TIMES), trace_id=draw(st.binary(max_size=17)))
-    exemplar.filtered_attributes.extend(attributes(draw(st.dictionaries(NAMES, st.text(max_size=4), max_size=2))))
+    exemplar.filtered_attributes.extend(attributes(draw(st.dictionaries(NAMES, UNQUOTED, max_size=2))))
     times["exemplars"] = [exemplar]  # type: ignore[assignment]
     times["attributes"] = attributes(draw(st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)))  # type: ignore[assignment]
     temporality = draw(st.sampled_from([0, 1, 1, 2, 2]))
