@@ -43,7 +43,7 @@ def test_what_is_asked_to_wait_is_sent_again() -> None:
     """Every request arrives once with success, after as many refusals as there were."""
     week = organisation(days=2, projects=1, requirements_per_week=4, work=0.05)
     with receiver(503, 429) as (url, seen):
-        sent = play(url, week)
+        sent = play(url, week.deliveries())
     accepted = {path: count for (path, status), count in seen.items() if status == 200}
     assert sum(accepted.values()) == sent > 10
     assert accepted.keys() == {"/v1/traces", "/v1/logs"}
@@ -54,4 +54,4 @@ def test_what_is_refused_for_good_is_told() -> None:
     """It is no success to have played a part."""
     week = organisation(days=2, projects=1, requirements_per_week=4, work=0.05)
     with receiver(400) as (url, _), pytest.raises(OSError, match="400"):
-        play(url, week)
+        play(url, week.deliveries())

@@ -45,6 +45,11 @@ class Grade:
         """Of told spans that are in the right journey."""
         return self.right / self.told if self.told else 1.0
 
+    @property
+    def is_good(self) -> bool:
+        """Every told span is in the right journey, none in a wrong one, and every number is the true one."""
+        return self.right == self.told and not self.wrong and not self.differences
+
     def __str__(self) -> str:
         """A page for people: the shares, and what is most often wrong."""
         lines = [
@@ -116,6 +121,7 @@ def _differences(expected: RequirementTruth, found: Journey) -> Iterator[Differe
     used = {one.model: {kind: count for kind, count in one.tokens.items() if count} for one in found.usage}
     state = found.state.value if found.state in ("accepted", "cancelled") else "open"
     pairs: list[tuple[str, float | str, float | str, float]] = [
+        ("title", expected.title, found.title, 0),
         ("state", expected.state, state, 0),
         ("active", expected.active_ns / SECOND, found.active_ns / SECOND, 1e-3),
         ("rework", expected.rework, sum(visit.is_rework for visit in found.visits), 0),

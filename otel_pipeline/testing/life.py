@@ -72,12 +72,12 @@ class Life:
         if kind in ("feature", "bug"):
             yield from self.technical_design(kind == "feature")
         if self.chance(0.05):
-            self.end("cancelled")
+            self.end("cancelled", self.world.now)
             return
         while True:
             yield from self.build_up()
             if self.chance(0.02):
-                self.end("cancelled")
+                self.end("cancelled", self.world.now)
                 return
             yield from self.review()
             if self.chance(0.4):
@@ -89,12 +89,11 @@ class Life:
                 if (yield from self.accept()):
                     break
             self.truth.sent_back += 1
-        self.end("accepted")
         yield from self.redeploy()
 
-    def end(self, state: str) -> None:
+    def end(self, state: str, ended_ns: int) -> None:
         """Accepted or cancelled; the tracker tells the latter, as nobody else can."""
-        self.truth.state, self.truth.ended_ns = state, self.world.now
+        self.truth.state, self.truth.ended_ns = state, ended_ns
         if state == "cancelled":
             tracker = Sender({"service.name": "tracker", "project": self.project.name}, log_scope=("acme.tracker", "1"))
             told = {"event.name": "sdlc.requirement.ended", "sdlc.requirement.id": self.truth.requirement}
@@ -109,7 +108,7 @@ class Life:
     def task(self, stage: str, start_ns: int, end_ns: int, **told: Attribute) -> Parent:
         """The conductor's span around the work of an agent."""
         values: dict[str, Attribute] = {"sdlc.requirement.id": self.truth.requirement, "sdlc.stage.name": stage}
-        values["sdlc.requirement.class"] = self.truth.requirement_class
+        values |= {"sdlc.requirement.class": self.truth.requirement_class, "sdlc.requirement.title": self.truth.title}
         values |= {key.replace("__", "."): value for key, value in told.items()}
         return self.out.span(
             self.conductor(), self.work(stage), self.out.new_trace(), f"task {stage}", start_ns, end_ns, values
@@ -438,6 +437,8 @@ class Life:
         )
         run_suite(self.out, self.rng, suite, "ui-agent", links)
         self.stay("ui_acceptance", start, end)
+        if not failing:
+            self.end("accepted", end)
         yield end
         return not failing
 

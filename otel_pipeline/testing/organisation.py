@@ -22,7 +22,7 @@ from otel_pipeline.testing.outbox import SECOND, Delivery, Outbox
 from otel_pipeline.testing.truth import Ref, RequirementTruth, Truth, order_visits, union
 from otel_pipeline.testing.world import HOUR, PROJECTS, World
 
-__all__ = ["Organisation", "organisation"]
+__all__ = ["DAY", "Organisation", "organisation"]
 
 DAY = 24 * HOUR
 STAGES = (
@@ -40,6 +40,12 @@ STAGES = (
 """In the order of semconv/catalogue/stages.yaml."""
 WAITING = "intervention approval"
 """Spans of people who decide; the work waits for them."""
+TITLES = {
+    "feature": ("Pay by bank transfer", "Share a basket by link", "Export orders as CSV", "Sign in with a passkey"),
+    "bug": ("Total is a cent off", "Search forgets its filters", "Order e-mail is sent twice", "Login loops on iPad"),
+    "hotfix": ("Checkout times out", "Invoices show net prices", "Session cookie lasts for ever"),
+    "chore": ("Rename the basket service", "Newer PostgreSQL", "Delete the old price list"),
+}
 CLASSES = ("feature", "feature", "feature", "bug", "bug", "hotfix", "chore")
 DEFAULT_END = int(datetime(2026, 10, 31, tzinfo=UTC).timestamp()) * SECOND
 
@@ -85,7 +91,8 @@ def organisation(
         project = PROJECTS[number % count]
         kind = rng.choice(CLASSES)
         name = f"{project.prefix}-{100 + number}"
-        told = RequirementTruth(project.name, name, f"{kind} {number}", kind)
+        titles = TITLES[kind]
+        told = RequirementTruth(project.name, name, titles[number % len(titles)], kind)
         truth.requirements[told.ref] = told
         begin = world.work_time(start + round(rng.random() * 0.85 * days * DAY))
         schedule.add(begin, Life(world, project, told, number // count).run)
