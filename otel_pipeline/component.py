@@ -105,8 +105,8 @@ class Query:
     """One sentence, for the description of the API."""
     read: Callable[[Mapping[str, str]], Any]
     """The answer, for `json.dumps`, to the values of the path and of the query string. Called in a worker thread,
-    whatever the component does at that time. Raises LookupError where there is no such thing, and ValueError where a
-    value cannot be understood; the texts of both are shown to who asks."""
+    whatever the component does at that time. Raises LookupError where there is no such thing, ValueError where a value
+    cannot be understood, and StoreError where nothing can be read now; their texts are shown to who asks."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What the query string may hold, with what it means; all of it may be left out."""
     schema: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 the week of a small organisation."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from otel_pipeline.component import Kind
 from otel_pipeline.config import read
 from otel_pipeline.config.model import Config
-from otel_pipeline.demo_week import listed, most_eventful, play, week
+from otel_pipeline.demo_week import most_eventful, play, read_back, week
+from otel_pipeline.journey_commands import DEFAULT_URL
 
 __all__ = ["main"]
 
@@ -121,25 +124,43 @@ def _show(gateway: "subprocess.Popen[bytes]", addresses: dict[str, str], once: b
 
 
 def _play_week(addresses: dict[str, str]) -> bool:
-    """Plays the week and says where to look; False where the gateway refused some of it or does not list it."""
-    org = week(time.time_ns())
-    print(f"\nPlaying a week of a small organisation: {len(org.truth.requirements)} requirements in two projects, ...")
+    """Plays the week and says where to look; False where the gateway refused some of it or tells another story."""
+    org, web = week(time.time_ns()), addresses["web"]
+    projects = {project for project, _ in org.truth.requirements}
+    print(f"\nPlaying a week of {len(org.truth.requirements)} requirements in {len(projects)} projects ...", flush=True)
     try:
-        requests = play(addresses["http"], org)
-        missing = listed(addresses["web"], org)
+        requests = play(addresses["http"], org.deliveries())
+        print(f"... {len(org.truth.spans)} spans, and logs, in {requests} requests, all accepted.")
+        found = read_back(web, org)
     except OSError as error:
         print(f"\nThe week was not played to its end: {error}", file=sys.stderr)
         return False
-    print(f"... {len(org.truth.spans)} spans in {requests} requests, all accepted.\n")
-    if missing:
-        print(f"Not listed: {', '.join(sorted(missing))}", file=sys.stderr)
+    if found is None:
+        print("This gateway keeps no journeys.\n")
+        return True
+    print(f"Read back as journeys: {found}")
+    if not found.is_good:
+        print("\nThe journeys are not what happened.", file=sys.stderr)
         return False
-    if missing is not None:
-        one = most_eventful(org)
-        port = addresses["web"]
-        print(f"  otel-pipeline trace {one.requirement} --project {one.project} --url {port}")
-        print(f"  {port}/requirements/{one.project}/{one.requirement}\n")
+    one = most_eventful(org)
+    print(f"\nThe way of one of them, {one.title!r}, in the terminal and as a page:\n")
+    print(f"  {_command()} trace {one.requirement}{'' if web == DEFAULT_URL else f' --url {web}'}")
+    print(f"  {web}/requirements/{one.project}/{one.requirement}\n")
     return True
+
+
+def _command() -> str:
+    """What runs this program from the shell that the demo was started in."""
+    installed = Path(sys.executable).with_name("otel-pipeline")
+    if shutil.which("otel-pipeline") == str(installed):
+        return installed.name
+    if not installed.exists():
+        return f"{_short(Path(sys.executable))} -m otel_pipeline"
+    return _short(installed)
+
+
+def _short(path: Path) -> str:
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 _TITLES = {

@@ -57,8 +57,8 @@ def _send(connection: http.client.HTTPConnection, delivery: Delivery) -> int:
 
 
 def read_back(web: str, week: Organisation) -> Grade | None:
-    """Waits until the gateway's journeys are what happened, and tells how good they are at last. None where it keeps
-    none."""
+    """Waits until the gateway lists all requirements and tells their journeys as they happened, and gives how good they
+    are at last. None where it keeps none."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -82,7 +82,8 @@ def read_back(web: str, week: Organisation) -> Grade | None:
         raise
     while True:
         found = grade(journeys(), week.truth)
-        if found.is_good or time.monotonic() > deadline:
+        listed = {(row["project"], row["requirement"]) for row in ask("requirements?limit=500")["requirements"]}
+        if (found.is_good and listed >= week.truth.requirements.keys()) or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
 

@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from otel_pipeline import semconv
 from otel_pipeline.component import Exporter, Health, Query, Settings
-from otel_pipeline.errors import ConfigError, Problem
+from otel_pipeline.errors import ConfigError, Problem, StoreError
 from otel_pipeline.journeys.extract import compile_plan
 from otel_pipeline.journeys.jaeger import jaeger_queries
 from otel_pipeline.journeys.queries import Journeys as Answers
@@ -115,10 +115,10 @@ class Journeys(Exporter):
         )
 
     def answers(self) -> Answers:
-        """Who answers out of the store. Raises LookupError while it cannot be used."""
+        """Who answers out of the store. Raises StoreError while it cannot be used."""
         store = self._writer.store
         if store is None:
-            raise LookupError(f"the journey store cannot be used now: {self._writer.problem or 'it is being opened'}")
+            raise StoreError(f"the journey store cannot be used now: {self._writer.problem or 'it is being opened'}")
         return self._journeys(store)
 
     def _journeys(self, store: KeptStore) -> Answers:

@@ -26,6 +26,7 @@ from starlette.staticfiles import StaticFiles
 
 from otel_pipeline import __version__, ui
 from otel_pipeline.component import Extension, Query, Served, Settings
+from otel_pipeline.errors import StoreError
 from otel_pipeline.helpers.endpoint import Endpoint, check_exposure, parse_endpoint
 from otel_pipeline.helpers.http_origin import OriginPolicy
 from otel_pipeline.helpers.http_server import HttpServer
@@ -100,11 +101,13 @@ class Web(Extension):
         try:
             return await asyncio.to_thread(_answer, request, served, queries)
         except Exception as error:
-            # The texts of these two are made for readers; that of any other exception may hold anything.
+            # The texts of these are made for readers; that of any other exception may hold anything.
             if type(error) in (LookupError, NotFoundError):
                 raise HTTPException(404, str(error)) from None
             if type(error) is ValueError:
                 raise HTTPException(400, str(error)) from None
+            if isinstance(error, StoreError):
+                raise HTTPException(503, str(error)) from None
             path = "/".join(_segments(request)[:2])
             self.settings.log.warning("/%s could not be read: %s", path, type(error).__name__)
             raise HTTPException(500, "it could not be read; the gateway's log tells more") from None

@@ -68,7 +68,7 @@ class JaegerSource(Protocol):
 def jaeger_queries(
     source: Callable[[], JaegerSource], kinds: Mapping[str, str], now_ns: Callable[[], int]
 ) -> tuple[Query, ...]:
-    """The questions of the API. `source` gives who answers, or raises LookupError while nobody can; `kinds` says by
+    """The questions of the API. `source` gives who answers, or raises StoreError while nobody can; `kinds` says by
     attribute what kind of key its value is."""
     jaeger = _Jaeger(source, kinds, now_ns)
     return (

@@ -52,7 +52,7 @@ class JourneySource(Protocol):
 def journey_queries(
     source: Callable[[], JourneySource], stages: Sequence[str], now_ns: Callable[[], int]
 ) -> tuple[Query, ...]:
-    """The questions. `source` gives who answers, or raises LookupError while nobody can; `stages` are all of them in
+    """The questions. `source` gives who answers, or raises StoreError while nobody can; `stages` are all of them in
     the order of delivery."""
 
     def requirements(values: Values) -> Any:

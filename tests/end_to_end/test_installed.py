@@ -1,20 +1,23 @@
 """What a user runs first: the demo, and a wheel in an empty environment."""
 
 import os
+import signal
 import subprocess
 import sys
 import venv
+from itertools import takewhile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
-from tests.end_to_end.harness import free_port
+from tests.end_to_end.harness import free_port, get
 
 ROOT = Path(__file__).parents[2]
 
 
-def demo(python: str, cwd: Path, *extra: str) -> "subprocess.CompletedProcess[str]":
-    """`otel-pipeline demo --once` on free ports."""
+def command(python: str, *extra: str) -> list[str]:
+    """`otel-pipeline demo` on free ports."""
     sets = [
         f"receivers.otlp.protocols.grpc.endpoint=127.0.0.1:{free_port()}",
         f"receivers.otlp.protocols.http.endpoint=127.0.0.1:{free_port()}",
@@ -23,19 +26,50 @@ def demo(python: str, cwd: Path, *extra: str) -> "subprocess.CompletedProcess[st
         f"extensions.web.endpoint=127.0.0.1:{free_port()}",
         *extra,
     ]
-    command = [python, "-m", "otel_pipeline", "demo", "--once", *(part for text in sets for part in ("--set", text))]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200)
+    return [python, "-m", "otel_pipeline", "demo", *(part for text in sets for part in ("--set", text))]
+
+
+def environment() -> dict[str, str]:
+    """Without the way into the checkout."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def demo(python: str, cwd: Path, *extra: str) -> "subprocess.CompletedProcess[str]":
+    """`otel-pipeline demo --once`."""
+    once = [*command(python, *extra), "--once"]
+    return subprocess.run(once, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=200)
 
 
 def test_the_demo_reads_back_what_it_sent() -> None:
-    """Exit code 0, and a table with every stage and the one failure."""
+    """Exit code 0, a table with every stage and the one failure, and journeys that are what happened."""
     result = demo(sys.executable, ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Everything that was sent was read back" in result.stdout
     assert "1 ShellError" in result.stdout
+    assert "spans in the right journey (100.00%), 0 in a wrong one\n" in result.stdout
     for stage in ("requirement_analysis", "prd_design", "technical_design", "coding", "unit_test", "deployment"):
         assert stage in result.stdout
+
+
+@pytest.mark.timeout(300)
+def test_what_the_demo_prints_to_look_at_works() -> None:
+    """The command for a terminal and the address for a browser show the same requirement, until Ctrl-C."""
+    with subprocess.Popen(command(sys.executable), cwd=ROOT, env=environment(), stdout=PIPE, text=True) as running:
+        try:
+            assert running.stdout
+            printed = list(takewhile(lambda line: not line.startswith("Running until Ctrl-C"), running.stdout))
+            (typed,) = (line for line in printed if " trace " in line)
+            (address,) = (line.strip() for line in printed if "/requirements/" in line)
+            shown = subprocess.run(typed, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+            requirement = address.rpartition("/")[2]
+            title = shown.stdout.partition("  ")[2].partition("  ")[0]
+            assert shown.stdout.startswith(f"{requirement}  {title}"), shown.stderr
+            assert "\naccepted in ui_acceptance · lead " in shown.stdout
+            assert f"<small>{title}</small>" in get(address)
+            assert "waiting for review" in shown.stdout
+        finally:
+            running.send_signal(signal.SIGINT)
+    assert running.returncode == 0
 
 
 def test_the_demo_fails_where_the_metrics_are_not_what_was_sent() -> None:

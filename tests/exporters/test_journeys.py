@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from otel_pipeline.component import Health
+from otel_pipeline.errors import StoreError
 from otel_pipeline.exporters.journeys import Journeys, JourneysOptions
 from otel_pipeline.journeys.sqlite import SqliteStore
 from otel_pipeline.journeys.store import RequirementQuery
@@ -91,7 +92,7 @@ async def test_requirements_appear_in_the_list_by_themselves(tmp_path: Path) -> 
         def rows() -> int:
             try:
                 return exporter.answers().requirements(RequirementQuery(now_ns=at(60))).total
-            except LookupError:
+            except StoreError:
                 return 0
 
         await settled(lambda: rows() == 1)
@@ -123,7 +124,7 @@ async def test_a_second_gateway_says_so_and_goes_on_when_the_first_ends(tmp_path
         health, reason = reported(second)[0]
         assert health is Health.RECOVERABLE_ERROR
         assert "another gateway uses it" in reason
-        with pytest.raises(LookupError, match="another gateway"):
+        with pytest.raises(StoreError, match="another gateway"):
             second.answers().trace(trace_id(1))
         await first.shutdown()
         await settled(lambda: balance(second)["sent"] == 1)

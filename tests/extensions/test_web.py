@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from otel_pipeline.component import Document
+from otel_pipeline.errors import StoreError
 from otel_pipeline.extensions.web import Web, WebOptions
 from otel_pipeline.service.lifecycle import Service
 from tests.service.fakes import FakeProcessor, component, make_config
@@ -20,6 +21,7 @@ class Telling(FakeProcessor):
         return (
             Document("fakes/notes", "What was noted.", self._notes, {"type": "object"}),
             Document("fakes/broken", "Never there.", self._broken),
+            Document("fakes/later", "Not there yet.", self._later),
         )
 
     def _notes(self) -> dict[str, Any]:
@@ -28,6 +30,10 @@ class Telling(FakeProcessor):
     @staticmethod
     def _broken() -> dict[str, Any]:
         raise OSError("secret in /etc")
+
+    @staticmethod
+    def _later() -> dict[str, Any]:
+        raise StoreError("it is being opened")
 
 
 @pytest.fixture
@@ -82,7 +88,7 @@ async def test_the_description_lists_what_is_there(client: httpx.AsyncClient) ->
     """Every path of the description answers GET; those of documents are all in it."""
     description = (await client.get("/api/openapi.json")).json()
     assert description["openapi"].startswith("3.")
-    assert set(description["paths"]) == {"/api/fakes/notes", "/api/fakes/broken"}
+    assert set(description["paths"]) == {"/api/fakes/notes", "/api/fakes/broken", "/api/fakes/later"}
     notes = description["paths"]["/api/fakes/notes"]["get"]
     assert notes["summary"] == "What was noted."
     content = notes["responses"]["200"]["content"]["application/json"]["schema"]
@@ -94,6 +100,12 @@ async def test_a_document_that_cannot_be_read_tells_nothing_of_the_reason(client
     answer = await client.get("/api/fakes/broken")
     assert answer.status_code == 500
     assert "secret" not in answer.text
+
+
+async def test_what_cannot_be_read_now_is_not_missing(client: httpx.AsyncClient) -> None:
+    """A store that is being opened, or that another process has, is no reason to believe that nothing is there."""
+    answer = await client.get("/api/fakes/later")
+    assert (answer.status_code, answer.json()) == (503, {"error": "it is being opened"})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The simulated organisation in a journey store: what its senders sent went through the rules and the native reader."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from otel_pipeline.semconv import compile_plan, load
 from otel_pipeline.testing.organisation import Organisation, organisation
 from tests.journeys.stores import PLAN
 
-__all__ = ["REGISTRY", "all_journeys", "end_ns", "fill", "open_store", "sent", "simulated"]
+__all__ = ["REGISTRY", "all_journeys", "end_ns", "enriched", "fill", "open_store", "sent", "simulated"]
 
 REGISTRY = load()
 AT_ONCE = 50
@@ -29,13 +29,18 @@ def simulated() -> Organisation:
 @cache
 def sent() -> tuple[Batch, ...]:
     """Its telemetry as the processor `semconv` leaves it, in the order in which it came."""
+    return tuple(enriched(simulated()))
+
+
+def enriched(org: Organisation) -> Iterator[Batch]:
+    """Telemetry as the processor `semconv` leaves it. To be taken once."""
     plan = compile_plan(REGISTRY)
-    return tuple(plan.enrich(from_trusted(one.signal, one.body)) for one in simulated().deliveries())
+    return (plan.enrich(from_trusted(one.signal, one.body)) for one in org.deliveries())
 
 
-def end_ns() -> int:
+def end_ns(org: Organisation) -> int:
     """When the last of it ended."""
-    return max(span.end_ns for span in simulated().truth.spans.values())
+    return max(span.end_ns for span in org.truth.spans.values())
 
 
 def fill(store: SqliteStore, batches: Iterable[Batch]) -> None:
