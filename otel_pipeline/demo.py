@@ -25,7 +25,6 @@ from otel_pipeline.component import Kind
 from otel_pipeline.config import read
 from otel_pipeline.config.model import Config
 from otel_pipeline.demo_week import most_eventful, play, read_back, week
-from otel_pipeline.journey_commands import DEFAULT_URL
 
 __all__ = ["main"]
 
@@ -144,7 +143,7 @@ def _play_week(addresses: dict[str, str]) -> bool:
         return False
     one = most_eventful(org)
     print(f"\nThe way of one of them, {one.title!r}, in the terminal and as a page:\n")
-    print(f"  {_command()} trace {one.requirement}{'' if web == DEFAULT_URL else f' --url {web}'}")
+    print(f"  {_command()} trace {one.requirement} --url {web}")
     print(f"  {web}/requirements/{one.project}/{one.requirement}\n")
     return True
 

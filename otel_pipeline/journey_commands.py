@@ -18,7 +18,7 @@ from otel_pipeline.errors import Problem, ProblemsError, StoreError
 if TYPE_CHECKING:
     from otel_pipeline.component import Query
 
-__all__ = ["DEFAULT_URL", "add_journey_commands"]
+__all__ = ["add_journey_commands"]
 
 Command = Callable[[argparse.Namespace], int]
 Ask = Callable[[Sequence[str], Mapping[str, str | None]], Any]

@@ -38,9 +38,9 @@ def enriched(org: Organisation) -> Iterator[Batch]:
     return (plan.enrich(from_trusted(one.signal, one.body)) for one in org.deliveries())
 
 
-def end_ns(org: Organisation) -> int:
-    """When the last of it ended."""
-    return max(span.end_ns for span in org.truth.spans.values())
+def end_ns(org: Organisation | None = None) -> int:
+    """When the last of it ended; of the one for all tests where none is given."""
+    return max(span.end_ns for span in (org or simulated()).truth.spans.values())
 
 
 def fill(store: SqliteStore, batches: Iterable[Batch]) -> None:
