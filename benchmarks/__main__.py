@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import gateway, journeys, native, points, scrape
+from benchmarks import checkpoint, gateway, journeys, native, points, scrape
 from otel_pipeline.service.run import tune
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -17,6 +17,7 @@ def main() -> None:
         ("native", native.measure),
         ("points", points.measure),
         ("scrape", scrape.measure),
+        ("checkpoint", checkpoint.measure),
         ("journeys", journeys.measure),
         ("idle", idle),
     ):
@@ -54,6 +55,8 @@ def print_table(results: dict[str, float]) -> None:
 | the same where sessions are added up | {results["ingest_us_per_summed_point"]:.2f} µs a point |
 | scrape of 100,000 series | {_scrape(results, "scrape_100k")} |
 | the same in protobuf, with native histograms | {_scrape(results, "scrape_100k_protobuf")} |
+| checkpoint, 10,000 series, all changed | {results["checkpoint_cumulative_percent"]:.1f} % of a scrape |
+| the same where deltas are added up | {results["checkpoint_delta_percent"]:.1f} % of a scrape |
 | spans into the journey store | {results["journeys_spans_per_second"]:,.0f} a second, \
 {results["journeys_bytes_per_span"]:.0f} bytes of disk each |
 | a journey of 1,500 spans | {results["journeys_first_ms"]:.0f} ms, again {results["journeys_again_ms"]:.0f} ms |

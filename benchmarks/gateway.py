@@ -4,7 +4,6 @@ Both forward over gRPC without compression; rotel neither enriches nor derives a
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.load import cpu_seconds, free_port, make_request, rss_mib, send, sink, wait_for_port
+from benchmarks.load import cpu_seconds, free_port, make_request, rss_mib, send, sink, started
 
 REQUESTS = {512: 600, 100: 3000, 10: 6000}
 CONFIG = Path(__file__).parent / "gateway.yaml"
@@ -58,7 +57,7 @@ def gateway(protocol: str, sink_port: int) -> Iterator[tuple[int, int]]:
             "SINK_PORT": str(sink_port),
         }
         command = [sys.executable, "-m", "otel_pipeline", "run", "--config", str(CONFIG)]
-        with _started(command, environment, ports[protocol]) as pid:
+        with started(command, environment, ports[protocol]) as pid:
             yield pid, ports[protocol]
 
 
@@ -76,27 +75,8 @@ def rotel(protocol: str, sink_port: int) -> Iterator[tuple[int, int]]:
         "--otlp-exporter-endpoint", f"http://127.0.0.1:{sink_port}",
         "--otlp-exporter-compression", "none",
     ]  # fmt: skip
-    with _started(command, dict(os.environ), ports[protocol]) as pid:
+    with started(command, dict(os.environ), ports[protocol]) as pid:
         yield pid, ports[protocol]
-
-
-@contextmanager
-def _started(command: list[str], environment: dict[str, str], port: int) -> Iterator[int]:
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=_on_core_0)
-        try:
-            wait_for_port(port)
-            yield process.pid
-            if process.poll() is not None:
-                log.seek(0)
-                raise RuntimeError(f"{command[0]} ended early:\n{log.read().decode()[-4000:]}")
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _on_core_0() -> None:
-    os.sched_setaffinity(0, {0})
 
 
 def idle_rss_mib() -> float:

@@ -4,6 +4,8 @@ import asyncio
 import multiprocessing
 import os
 import socket
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -238,3 +240,23 @@ _keep: list[object] = []
 def _pin(core: int) -> None:
     if (os.cpu_count() or 1) > core:
         os.sched_setaffinity(0, {core})
+
+
+@contextmanager
+def started(command: list[str], environment: dict[str, str], port: int) -> Iterator[int]:
+    """A process on the first core, once its port is open; its pid."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=_on_core_0)
+        try:
+            wait_for_port(port)
+            yield process.pid
+            if process.poll() is not None:
+                log.seek(0)
+                raise RuntimeError(f"{command[0]} ended early:\n{log.read().decode()[-4000:]}")
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _on_core_0() -> None:
+    os.sched_setaffinity(0, {0})

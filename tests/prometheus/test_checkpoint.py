@@ -187,7 +187,7 @@ def test_a_directory_that_cannot_be_written_costs_nothing_else(
         (b"", "empty"),
         (b"something else", "foreign"),
         (b"otel-pipeline checkpoint 9\n", "version"),
-        (b"otel-pipeline checkpoint 1\n???", "damaged"),
+        (b"otel-pipeline checkpoint 2\n???", "damaged"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_set_aside(

@@ -15,7 +15,7 @@ from otel_pipeline.testing import make_counter, make_gauge, make_histogram, make
 T = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
-HEAD = len(b"otel-pipeline checkpoint 1\n")
+HEAD = len(b"otel-pipeline checkpoint 2\n")
 MARK = b"\xf5CK\xf6"
 C = 'c_total{job="s",type="input"}'
 Samples = dict[str, float]
@@ -253,9 +253,9 @@ def test_a_clock_that_was_set_back_makes_nothing_jump_or_stand_still() -> None:
         (b"", "empty"),
         (b"\0" * 100, "foreign"),
         (b"# TYPE c counter\n", "foreign"),
-        (b"otel-pipeline checkpoint 2\n\0\0", "version"),
-        (b"otel-pipeline checkpoint 1\n", "damaged"),
-        (b"otel-pipeline checkpoint 1\n" + b"\0" * 1000, "damaged"),
+        (b"otel-pipeline checkpoint 3\n\0\0", "version"),
+        (b"otel-pipeline checkpoint 2\n", "damaged"),
+        (b"otel-pipeline checkpoint 2\n" + b"\0" * 1000, "damaged"),
     ],
 )
 def test_a_file_that_says_nothing(file: bytes, problem: str) -> None:
@@ -382,7 +382,7 @@ def frames(file: bytes) -> list[bytes]:
 
 
 def joined(bodies: list[bytes]) -> bytes:
-    return b"otel-pipeline checkpoint 1\n" + b"".join(
+    return b"otel-pipeline checkpoint 2\n" + b"".join(
         MARK + struct.pack("<IQ", len(body), checksum(body)) + body for body in bodies
     )
 

@@ -1,13 +1,14 @@
 //! What a store writes down for the one after it: frames, each of one family or of the store, appended to a file.
 //!
-//!     file     "otel-pipeline checkpoint 1\n", then frames
+//!     file     "otel-pipeline checkpoint 2\n", then frames
 //!     frame    mark, length of the body (u32), checksum (u64), body
 //!     body     'S' shape, seeds, epoch, time; scrapers; targets
 //!              'F' time, name, kind, suffix, unit, help of a family; then what changed of its series and streams
 //!
-//! A series stands whole once, under a number, and then with its number and values. A frame is taken under its family's
-//! lock, so that the series and the streams behind it are of one moment; each says all there is to say, so that later
-//! ones replace earlier ones.
+//! A series or stream stands whole once, under a number, and then with its next value. What changes together was mostly
+//! written together, too: numbers that follow one another are told as the first and how many. A frame is taken under its
+//! family's lock, so that the series and the streams behind it are of one moment; each says all there is to say, so that
+//! later ones replace earlier ones.
 #![forbid(unsafe_code)]
 
 use super::codec::{Code, put_next, put_text};
@@ -22,7 +23,7 @@ use std::hash::{BuildHasher, Hasher};
 
 /// What a file of any version begins with.
 pub const MAGIC: &[u8] = b"otel-pipeline checkpoint ";
-pub const VERSION: &[u8] = b"1\n";
+pub const VERSION: &[u8] = b"2\n";
 pub const MARK: [u8; 4] = [0xF5, b'C', b'K', 0xF6];
 /// Mark, length and checksum.
 pub const FRAME_HEAD: usize = 16;
@@ -37,16 +38,21 @@ pub mod body {
 pub mod record {
     /// All of a series, with the number by which later records name it.
     pub const SERIES: u8 = 1;
-    /// The next value of a number, the most frequent record: it has no tag for its kind.
-    pub const NUMBER: u8 = 2;
+    /// The next values of series that are numbers, the most frequent record: the first series, how many, the values.
+    pub const NUMBERS: u8 = 2;
     /// The next value of anything else.
     pub const VALUE: u8 = 3;
-    /// All of a stream but its times. Those behind plain series have none: they are as their series.
+    /// All of a stream but its times, with the number by which later records name it. Those behind plain series have
+    /// none: they are as their series.
     pub const STREAM: u8 = 4;
     /// Time and moment of arrival of the next values, of which one batch has many.
     pub const TIMES: u8 = 5;
     /// Start, time and moment of arrival of the next streams.
     pub const STREAM_TIMES: u8 = 6;
+    /// Streams that have no value and new times, as delta senders' have: the first stream, how many.
+    pub const STREAMS: u8 = 7;
+    /// The next values of streams that are numbers: the first stream, how many, the values.
+    pub const STREAM_NUMBERS: u8 = 8;
 }
 
 /// The times that the next records of a frame have.
@@ -54,6 +60,43 @@ pub mod record {
 pub struct Times {
     pub series: (u64, u64),
     pub stream: (u64, (u64, u64)),
+}
+
+/// The record of numbers that follow one another, while it is being written.
+#[derive(Default)]
+struct Run {
+    record: u8,
+    /// Where its length stands.
+    length_at: usize,
+    length: u32,
+    /// The number that would make it longer.
+    next: u32,
+}
+
+impl Run {
+    /// Begins the part of this number.
+    #[inline]
+    fn go_on(&mut self, record: u8, number: u32, out: &mut Vec<u8>) {
+        if self.length == 0 || self.record != record || self.next != number {
+            self.end(out);
+            (record, number).put(out);
+            (self.record, self.length_at) = (record, out.len());
+            0u32.put(out);
+        }
+        self.length += 1;
+        self.next = number.wrapping_add(1);
+    }
+
+    /// Must come before any other record.
+    fn end(&mut self, out: &mut [u8]) {
+        let length = out.get_mut(self.length_at..);
+        if let Some(length) = length.and_then(|rest| rest.first_chunk_mut())
+            && self.length > 0
+        {
+            *length = self.length.to_le_bytes();
+        }
+        self.length = 0;
+    }
 }
 
 /// The flags of a series.
@@ -82,7 +125,7 @@ pub fn take_changes(store: &Store, everything: bool, now_ns: u64) -> Vec<u8> {
             put_family(&family, now_ns, out);
             let before = out.len();
             put_series(&mut state, everything, &mut last, out);
-            put_streams(&mut state, everything, out);
+            put_streams(&mut state, everything, &mut last, out);
             out.len() > before
         });
     }
@@ -172,7 +215,7 @@ pub fn kind_code(kind: Kind) -> u8 {
 }
 
 fn put_series(state: &mut State, everything: bool, last: &mut u32, out: &mut Vec<u8>) {
-    let mut times = Times::default();
+    let (mut times, mut run) = (Times::default(), Run::default());
     let streams = &state.streams;
     let leaves = |series: &Series| {
         let owner = streams.get(&series.owner);
@@ -189,14 +232,19 @@ fn put_series(state: &mut State, everything: bool, last: &mut u32, out: &mut Vec
             (0, _) => {
                 *last += 1;
                 series.saved = *last;
+                run.end(out);
                 put_whole(labels, series, leaves(series), out);
             }
-            (_, Change::Whole) => put_whole(labels, series, leaves(series), out),
-            (_, Change::Value) => put_update(series, &mut times, out),
+            (_, Change::Whole) => {
+                run.end(out);
+                put_whole(labels, series, leaves(series), out);
+            }
+            (_, Change::Value) => put_update(series, &mut times, &mut run, out),
             (_, Change::Nothing) => {}
         }
         series.change = Change::Nothing;
     }
+    run.end(out);
 }
 
 fn put_whole(labels: Option<&str>, series: &Series, leaves: bool, out: &mut Vec<u8>) {
@@ -222,28 +270,28 @@ fn put_whole(labels: Option<&str>, series: &Series, leaves: bool, out: &mut Vec<
 
 /// The part that runs for every series of a busy page.
 #[inline]
-fn put_update(series: &Series, times: &mut Times, out: &mut Vec<u8>) {
+fn put_update(series: &Series, times: &mut Times, run: &mut Run, out: &mut Vec<u8>) {
     let own = (series.point.time_ns, series.ingested_ns);
     if times.series != own {
         times.series = own;
+        run.end(out);
         record::TIMES.put(out);
         own.put(out);
     }
-    let value = &series.point.value;
-    let number = matches!(value, Value::Number(_));
-    let kind = if number {
-        record::NUMBER
-    } else {
-        record::VALUE
-    };
-    (kind, series.saved).put(out);
-    match value {
-        Value::Number(number) => number.put(out),
-        other => put_next(other, out),
+    match &series.point.value {
+        Value::Number(number) => {
+            run.go_on(record::NUMBERS, series.saved, out);
+            number.put(out);
+        }
+        other => {
+            run.end(out);
+            (record::VALUE, series.saved).put(out);
+            put_next(other, out);
+        }
     }
 }
 
-fn put_streams(state: &mut State, everything: bool, out: &mut Vec<u8>) {
+fn put_streams(state: &mut State, everything: bool, last: &mut u32, out: &mut Vec<u8>) {
     let State {
         series,
         overflow,
@@ -251,36 +299,66 @@ fn put_streams(state: &mut State, everything: bool, out: &mut Vec<u8>) {
         changed,
         ..
     } = state;
-    let mut times = Times::default();
+    let (mut times, mut run) = (Times::default(), Run::default());
     let mut put = |id: StreamId, stream: &mut Stream| {
         stream.changed = false;
+        if stream.saved != 0 && !matches!(stream.last, Last::Value(_)) {
+            put_stream_times(stream, &mut times, &mut run, out);
+            return put_next_of_stream(stream, &mut run, out);
+        }
         match place(series, overflow, stream.series) {
             Some(series) if !series.plain => {
-                put_stream(id, series.saved, stream, &mut times, out);
+                if stream.saved == 0 {
+                    *last += 1;
+                    stream.saved = *last;
+                }
+                put_stream_times(stream, &mut times, &mut run, out);
+                run.end(out);
+                put_stream(id, series.saved, stream, out);
             }
             _ => {}
         }
     };
     if everything {
         changed.clear();
-        streams.iter_mut().for_each(|(id, one)| put(*id, one));
+        for (id, stream) in streams.iter_mut() {
+            stream.saved = 0;
+            put(*id, stream);
+        }
     } else {
-        for id in changed.drain(..) {
-            if let Some(stream) = streams.get_mut(&id) {
-                put(id, stream);
+        for at in changed.drain(..) {
+            if let Some((id, stream)) = streams.get_index_mut(at as usize) {
+                put(*id, stream);
             }
         }
     }
+    run.end(out);
 }
 
-fn put_stream(id: StreamId, series: u32, stream: &Stream, times: &mut Times, out: &mut Vec<u8>) {
+fn put_stream_times(stream: &Stream, times: &mut Times, run: &mut Run, out: &mut Vec<u8>) {
     let own = (stream.start_ns, (stream.time_ns, stream.seen_ns));
     if times.stream != own {
         times.stream = own;
+        run.end(out);
         record::STREAM_TIMES.put(out);
         own.put(out);
     }
-    record::STREAM.put(out);
+}
+
+/// Of a stream that stands there already.
+#[inline]
+fn put_next_of_stream(stream: &Stream, run: &mut Run, out: &mut Vec<u8>) {
+    match &stream.last {
+        Last::Number(number) => {
+            run.go_on(record::STREAM_NUMBERS, stream.saved, out);
+            number.put(out);
+        }
+        _ => run.go_on(record::STREAMS, stream.saved, out),
+    }
+}
+
+fn put_stream(id: StreamId, series: u32, stream: &Stream, out: &mut Vec<u8>) {
+    (record::STREAM, stream.saved).put(out);
     id.put(out);
     series.put(out);
     stream.leaves.put(out);

@@ -11,7 +11,7 @@ use super::room::{Room, lock};
 use super::series::{Change, Collected, Exemplar, Kind, Point, Reason, Series, reason};
 use super::stream::{Last, Mode, Notes, OVERFLOW, Stream, StreamId, add, note};
 use super::value::Value;
-use crate::aggregate::hash::HashMap;
+use crate::aggregate::hash::Seeded;
 
 /// Where a point went, and what was noticed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,9 +52,9 @@ pub struct State {
     /// By the text of the labels.
     pub series: IndexMap<Box<str>, Series>,
     pub overflow: Option<Series>,
-    pub streams: HashMap<StreamId, Stream>,
-    /// Streams behind series that add up, changed since they were written down last.
-    pub changed: Vec<StreamId>,
+    pub streams: IndexMap<StreamId, Stream, Seeded>,
+    /// Places of streams behind series that add up, changed since they were written down last.
+    pub changed: Vec<u32>,
     /// What expired since it was last collected.
     pub gone: Vec<Gone>,
     pub removed: bool,
@@ -111,10 +111,9 @@ impl Family {
                 return Ok(Kept::default());
             }
         };
-        let (series, kept) = if state.streams.contains_key(&incoming.id) {
-            self.go_on(room, &mut state, point, incoming)?
-        } else {
-            self.begin(room, &mut state, labels(), point, incoming)?
+        let (series, kept) = match state.streams.get_index_of(&incoming.id) {
+            Some(at) => self.go_on(room, &mut state, at, point, incoming)?,
+            None => self.begin(room, &mut state, labels(), point, incoming)?,
         };
         exemplars()
             .into_iter()
@@ -130,21 +129,22 @@ impl Family {
         room.zero_first && self.counts() && room.is_fresh(start_ns, now_ns)
     }
 
-    /// The next point of a stream that is known.
+    /// The next point of the stream at this place.
     fn go_on<'s>(
         &self,
         room: &Room,
         state: &'s mut State,
+        at: usize,
         point: Point,
         incoming: &Incoming,
     ) -> Result<(&'s mut Series, Kept), Reason> {
-        let stream = state.streams.get_mut(&incoming.id);
-        let stream = stream.ok_or(reason::STREAM_LIMIT)?;
+        let stream = state.streams.get_index_mut(at);
+        let (_, stream) = stream.ok_or(reason::STREAM_LIMIT)?;
         let series = place(&mut state.series, &mut state.overflow, stream.series);
         let series = series.ok_or(reason::SERIES_LIMIT)?;
         let kept = self.advance(room, stream, series, point, incoming)?;
         if !series.plain {
-            note_change(room, &mut state.changed, incoming.id, stream);
+            note_change(room, &mut state.changed, at, stream);
         }
         Ok((series, kept))
     }
@@ -201,7 +201,8 @@ impl Family {
         }
         let known = room.take_stream(false);
         if known {
-            note_change(room, &mut state.changed, incoming.id, &mut stream);
+            let at = state.streams.len();
+            note_change(room, &mut state.changed, at, &mut stream);
             state.streams.insert(incoming.id, stream);
         } else if incoming.mode == Mode::Cumulative {
             room.give_back(1, point.value.lines());
@@ -286,9 +287,9 @@ impl Family {
         }
         if series.plain {
             series.sum_up();
-            if let Some(owner) = streams.get_mut(&series.owner) {
+            if let Some((at, _, owner)) = streams.get_full_mut(&series.owner) {
                 owner.keep(series.point.value.clone());
-                note_change(room, changed, series.owner, owner);
+                note_change(room, changed, at, owner);
             }
         }
         let (counts, now_ns, lines) = (self.counts(), incoming.now_ns, series.point.value.lines());
@@ -307,7 +308,7 @@ impl Family {
             room.resize(lines, series.point.value.lines());
         }
         if known {
-            note_change(room, changed, incoming.id, &mut stream);
+            note_change(room, changed, streams.len(), &mut stream);
             streams.insert(incoming.id, stream);
         } else {
             notes[0] = Some(note::STREAM_LIMIT);
@@ -378,10 +379,10 @@ impl Family {
 }
 
 /// Has a stream written down with the next changes. One behind a plain series is written as that series.
-fn note_change(room: &Room, changed: &mut Vec<StreamId>, id: StreamId, stream: &mut Stream) {
+fn note_change(room: &Room, changed: &mut Vec<u32>, at: usize, stream: &mut Stream) {
     if room.kept && !stream.changed {
         stream.changed = true;
-        changed.push(id);
+        changed.push(at as u32);
     }
 }
 
@@ -415,7 +416,7 @@ impl State {
 
     /// The stream has no value at this time. What it counted stays; of a sum of last values its part goes.
     fn hide(&mut self, room: &Room, id: StreamId, time_ns: u64) {
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some((at, _, stream)) = self.streams.get_full_mut(&id) else {
             return;
         };
         let Some(series) = place(&mut self.series, &mut self.overflow, stream.series) else {
@@ -433,7 +434,7 @@ impl State {
             leave(stream, series);
         }
         if !series.plain {
-            note_change(room, &mut self.changed, id, stream);
+            note_change(room, &mut self.changed, at, stream);
         }
     }
 
@@ -455,8 +456,10 @@ impl State {
         });
         room.give_back_streams(from_overflow, others);
         if from_overflow + others > 0 {
-            let streams = &self.streams;
-            self.changed.retain(|id| streams.contains_key(id));
+            self.changed.clear();
+            let streams = self.streams.values().enumerate();
+            let changed = streams.filter(|(_, stream)| stream.changed);
+            self.changed.extend(changed.map(|(at, _)| at as u32));
         }
     }
 }

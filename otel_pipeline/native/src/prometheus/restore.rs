@@ -86,7 +86,16 @@ struct SavedFamily {
     kind: Kind,
     help: String,
     series: BTreeMap<u32, SavedSeries>,
-    streams: HashMap<StreamId, (u32, Stream)>,
+    streams: BTreeMap<u32, SavedStream>,
+    /// Numbers of streams. One that expired and came again has another one.
+    numbers: HashMap<StreamId, u32>,
+}
+
+struct SavedStream {
+    id: StreamId,
+    /// The number of its series.
+    series: u32,
+    stream: Stream,
 }
 
 struct SavedSeries {
@@ -197,7 +206,8 @@ impl Saved {
                 kind,
                 help: help.to_owned(),
                 series: BTreeMap::new(),
-                streams: HashMap::new(),
+                streams: BTreeMap::new(),
+                numbers: HashMap::new(),
             };
             self.families.insert(name.to_owned(), family);
         }
@@ -302,11 +312,20 @@ impl SavedFamily {
             record::TIMES => times.series = Code::take(from)?,
             record::STREAM_TIMES => times.stream = Code::take(from)?,
             record::SERIES => self.take_series(from)?,
-            record::NUMBER => {
-                self.take_next(from, times, |_, from| f64::take(from).map(Value::Number))?
+            record::NUMBERS => self.take_numbers(from, times)?,
+            record::VALUE => {
+                let number = u32::take(from)?;
+                self.take_next(number, from, times, take_next)?;
             }
-            record::VALUE => self.take_next(from, times, take_next)?,
             record::STREAM => self.take_stream(from, times)?,
+            record::STREAMS => self.take_streams(from, times, |_| Some(Last::Nothing))?,
+            record::STREAM_NUMBERS => {
+                let kind = self.kind;
+                self.take_streams(from, times, |from| {
+                    let number = f64::take(from)?;
+                    is_of(kind, &Value::Number(number)).then_some(Last::Number(number))
+                })?;
+            }
             _ => return None,
         }
         Some(())
@@ -339,14 +358,22 @@ impl SavedFamily {
         Some(())
     }
 
+    fn take_numbers(&mut self, from: &mut &[u8], times: &Times) -> Option<()> {
+        for number in take_run(from)? {
+            let read = |_: Option<&Value>, from: &mut &[u8]| f64::take(from).map(Value::Number);
+            self.take_next(number, from, times, read)?;
+        }
+        Some(())
+    }
+
     /// What a series says next. One that is not known has been lost with its frame.
     fn take_next(
         &mut self,
+        number: u32,
         from: &mut &[u8],
         times: &Times,
         read: impl FnOnce(Option<&Value>, &mut &[u8]) -> Option<Value>,
     ) -> Option<()> {
-        let number = u32::take(from)?;
         let series = &mut self.series.get_mut(&number)?.series;
         let value = read(Some(&series.point.value), from)?;
         series.point.value = Some(value).filter(|value| is_of(self.kind, value))?;
@@ -355,7 +382,7 @@ impl SavedFamily {
     }
 
     fn take_stream(&mut self, from: &mut &[u8], times: &Times) -> Option<()> {
-        let (id, series) = <(StreamId, u32)>::take(from)?;
+        let (number, (id, series)) = <(u32, (StreamId, u32))>::take(from)?;
         let (start_ns, (time_ns, seen_ns)) = times.stream;
         let (leaves, known) = <(bool, bool)>::take(from)?;
         let mut stream = Stream {
@@ -364,13 +391,33 @@ impl SavedFamily {
             seen_ns,
             last: Last::Nothing,
             series: 0,
+            saved: 0,
             leaves,
             changed: false,
         };
         if known {
             stream.keep(Value::take(from).filter(|value| is_of(self.kind, value))?);
         }
-        self.streams.insert(id, (series, stream));
+        match self.numbers.insert(id, number) {
+            Some(before) if before != number => _ = self.streams.remove(&before),
+            _ => {}
+        }
+        let saved = SavedStream { id, series, stream };
+        self.streams.insert(number, saved);
+        Some(())
+    }
+
+    fn take_streams(
+        &mut self,
+        from: &mut &[u8],
+        times: &Times,
+        read: impl Fn(&mut &[u8]) -> Option<Last>,
+    ) -> Option<()> {
+        for number in take_run(from)? {
+            let stream = &mut self.streams.get_mut(&number)?.stream;
+            (stream.start_ns, (stream.time_ns, stream.seen_ns)) = times.stream;
+            stream.last = read(from)?;
+        }
         Some(())
     }
 
@@ -402,8 +449,9 @@ impl SavedFamily {
                 None => restored.left_out += 1,
             }
         }
-        for (id, (number, mut stream)) in self.streams.into_iter().filter(|_| whole) {
-            let Some(at) = places.get(&number) else {
+        for saved in self.streams.into_values().filter(|_| whole) {
+            let SavedStream { id, mut stream, .. } = saved;
+            let Some(at) = places.get(&saved.series) else {
                 continue;
             };
             stream.series = *at;
@@ -421,6 +469,12 @@ impl SavedFamily {
         restored.series += places.len();
         restored.streams += state.streams.len();
     }
+}
+
+/// Numbers that follow one another.
+fn take_run(from: &mut &[u8]) -> Option<std::ops::Range<u32>> {
+    let (first, length) = <(u32, u32)>::take(from)?;
+    Some(first..first.checked_add(length)?)
 }
 
 /// Its place; None where there is no room.

@@ -38,7 +38,7 @@ pub enum Last {
     Value(Box<Value>),
 }
 
-/// What is kept of a stream, in 48 bytes beside its id.
+/// What is kept of a stream, in 56 bytes beside its id.
 #[derive(Debug, Clone)]
 pub struct Stream {
     pub start_ns: u64,
@@ -47,6 +47,8 @@ pub struct Stream {
     pub last: Last,
     /// Place of its series in the family; `OVERFLOW` for the overflow series.
     pub series: u32,
+    /// Its number in the checkpoint; 0 while it does not stand there, or as its series.
+    pub saved: u32,
     /// Its last value is part of a sum that it leaves when it ends.
     pub leaves: bool,
     /// Has changed since it was written down last.
@@ -67,6 +69,7 @@ impl Stream {
             seen_ns: now_ns,
             last: Last::Nothing,
             series,
+            saved: 0,
             leaves: false,
             changed: false,
         }
