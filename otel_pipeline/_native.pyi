@@ -312,8 +312,10 @@ class SpanAggregator:
         records that something was to be made of), `repeated_events`, `invalid_values` (no numbers, infinite ones, or
         negative ones for what never falls), `claims_left_out` (attributes over 32 of one item), `points` (data points
         that something was made of), `repeated_points` (not newer than what their stream said), `unsupported_points`
-        (of a kind that the derived metric cannot take in; they are passed on), `overflowed` (observations of overflow
-        series). Now: `series`, `streams`, `waiting`, `waiting_events`, `buffered` (items kept, counted or not).
+        (of a kind that the derived metric cannot take in; they are passed on), `streams_met_running` (of cumulative
+        senders that had begun before the aggregator, or may have been forgotten: they count from their first point on),
+        `overflowed` (observations of overflow series). Now: `series`, `streams`, `waiting`, `waiting_events`, `buffered`
+        (items kept, counted or not).
 
         Of usage, since the start: `usage_duplicates` (items that told a counted request again), `usage_superseded`
         (requests, and data points of one session and label set, whose session is counted from another source),

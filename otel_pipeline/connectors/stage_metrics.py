@@ -68,6 +68,9 @@ class StageMetrics(Connector):
     `decision_wait`; of a session that tells its usage in several ways one of these. What the sender tells of the cost
     goes before the price list. A missing price is counted by model, and is never zero.
 
+    Of a cumulative sender that was running before the gateway, what it gains from its first point on is counted; how
+    many such streams there were is the finding `stream_met_running`.
+
     Metrics that come in are passed on, except those that have the name of a derived metric and become a part of it.
     """
 

@@ -19,6 +19,7 @@ _FINDINGS = {
     "claims_left_out": "too_many_attributes",
     "repeated_points": "repeated_point",
     "unsupported_points": "unsupported_point",
+    "streams_met_running": "stream_met_running",
     "decided_early": "decided_early",
     "late_parents": "late_parent",
     "overflowed": "overflow",

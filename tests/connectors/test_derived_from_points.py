@@ -67,6 +67,7 @@ def test_cumulative_points_add_what_they_grew_by(start: int, points: list[tuple[
     for at, value in points:
         aggregation.points(made_sum(value, start=start, at=at))
     assert aggregation.value("m", kind="-") == expected
+    assert aggregation.native.stats()["streams_met_running"] == (start != AFTER)
 
 
 def test_a_restart_counts_in_full() -> None:

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from otel_pipeline.pdata import Batch, to_proto
-from otel_pipeline.testing import make_counter, make_histogram, make_metrics, make_span, make_traces
+from otel_pipeline.testing import make_counter, make_gauge, make_histogram, make_metrics, make_span, make_traces
 from tests.end_to_end.harness import Gateway, StartGateway, wait_for
 from tests.end_to_end.prometheus_server import Prometheus, scraping
 
@@ -194,6 +194,55 @@ def expect_rollbacks(prometheus: Prometheus, rollbacks: int) -> None:
     assert samples[0] == 0
     assert samples == sorted(samples)
     assert prometheus.query(f"round(increase({ROLLBACKS}[1h]))") == rollbacks
+
+
+def agent_and_cluster(start_ns: int, counted: int) -> Batch:
+    """What is told by senders that count from their own start: tokens of an OpenClaw, and restarts of two containers, as
+    a counter whose start is not known and as a gauge."""
+    now_ns = time.time_ns()
+    tokens = {"openclaw.token": "input", "openclaw.model": "claude-sonnet-4-5"}
+    return make_metrics(
+        make_counter("openclaw.tokens", 1000 * counted, tokens, start_ns=start_ns, time_ns=now_ns),
+        make_counter("kube_pod_container_status_restarts_total", counted, {"pod": "web-1"}, start_ns=0, time_ns=now_ns),
+        make_gauge("k8s.container.restarts", counted, {"k8s.pod.name": "db-1"}, time_ns=now_ns),
+        resource={"service.name": "openclaw", "project": "shop", "stage": "coding"},
+        scope="openclaw",
+    )
+
+
+def test_what_is_derived_from_running_senders_does_not_jump(start_gateway: StartGateway) -> None:
+    """The gateway is killed while they count on. Their first points after it add nothing, for how much of them had been
+    counted is not known, and are a finding; what they gain from there on counts, on top of what was shown."""
+    gateway = start_gateway()
+    start_ns = time.time_ns()
+    restarts = "kube_pod_container_status_restarts_total"
+
+    def derived() -> dict[str, float]:
+        found = {labels["pod"]: value for labels, value in gateway.samples(restarts)}
+        tokens = gateway.samples("sdlc_llm_tokens_total")
+        return found | {labels["token_type"]: value for labels, value in tokens}
+
+    def met_running() -> float:
+        found = gateway.samples("otel_pipeline_connector_findings_total")
+        return sum(value for labels, value in found if labels["finding"] == "stream_met_running")
+
+    def expect(tokens: float, restarts: float) -> None:
+        expected = {"input": tokens, "web-1": restarts, "db-1": restarts}
+        wait_for(str(expected), lambda: derived() == expected or None, PATIENCE, state=derived)
+
+    assert post(gateway, agent_and_cluster(start_ns, 100))
+    expect(100_000, 0)
+    assert post(gateway, agent_and_cluster(start_ns, 103))
+    expect(103_000, 3)
+    assert met_running() == 2
+    gateway.kill()
+    gateway.launch()
+    expect(103_000, 3)
+    assert post(gateway, agent_and_cluster(start_ns, 105))
+    wait_for("the first points", lambda: met_running() == 3 or None, PATIENCE, state=met_running)
+    expect(103_000, 3)
+    assert post(gateway, agent_and_cluster(start_ns, 109))
+    expect(107_000, 7)
 
 
 RELOADED = """

@@ -343,6 +343,7 @@ impl Engine {
             ("points", self.points.counted),
             ("repeated_points", self.points.repeated),
             ("unsupported_points", self.points.unsupported),
+            ("streams_met_running", self.points.streams.met_running),
             (
                 "invalid_values",
                 self.faults.no_number + total(|family| family.refused),

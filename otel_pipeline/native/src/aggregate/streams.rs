@@ -56,6 +56,8 @@ pub struct Streams {
     by_id: HashMap<StreamId, Stream>,
     /// A counter that started later was never seen before, and counts from zero.
     known_since_unix_ns: u64,
+    /// Counters that were met while they ran: what they had counted by then is not counted here.
+    pub met_running: u64,
 }
 
 impl Streams {
@@ -63,6 +65,7 @@ impl Streams {
         Self {
             by_id: HashMap::default(),
             known_since_unix_ns: start_unix_ns,
+            met_running: 0,
         }
     }
 
@@ -88,6 +91,7 @@ impl Streams {
             return None;
         }
         let gained = if is_new { None } else { gained(point, &known) };
+        self.met_running += u64::from(is_new && !is_fresh);
         Some(match gained {
             Some(gained) => gained,
             None if is_fresh => point.clone(),
