@@ -314,8 +314,8 @@ class SpanAggregator:
         that something was made of), `repeated_points` (not newer than what their stream said), `unsupported_points`
         (of a kind that the derived metric cannot take in; they are passed on), `streams_met_running` (of cumulative
         senders that had begun before the aggregator, or may have been forgotten: they count from their first point on),
-        `overflowed` (observations of overflow series). Now: `series`, `streams`, `waiting`, `waiting_events`, `buffered`
-        (items kept, counted or not).
+        `overflowed` (observations of overflow series). Now: `series`, `streams`, `waiting`, `waiting_events`,
+        `buffered` (items kept, counted or not).
 
         Of usage, since the start: `usage_duplicates` (items that told a counted request again), `usage_superseded`
         (requests, and data points of one session and label set, whose session is counted from another source),
