@@ -11,6 +11,8 @@ __all__ = ["Band", "Bar", "JourneyView", "Row", "Tick", "journey_lines", "journe
 
 MIN_WIDTH = 0.4
 """Percent: the shortest run can still be seen and clicked."""
+NAMED_PERCENT = 6.0
+"""Waits at least so wide have room for their words."""
 MAX_ROWS = 400
 """Rows of runs; further runs of the longest visits are summed up."""
 _LABEL_PERCENT = 15.0
@@ -41,7 +43,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A compressed wait across all rows, with its words."""
+    """A wait with its words: compressed, across all rows, or drawn as long as it is."""
 
     left: float
     width: float
@@ -50,6 +52,7 @@ class Band:
     short: str
     """What for, where it fits."""
     detail: str
+    is_compressed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +271,14 @@ def _bands(journey: Document, scale: Scale, words: Words) -> Iterable[Band]:
             text = words.duration((piece.end_ms - piece.start_ms) / 1000)
             detail = gap_text(longest, words) if longest else words.text("waiting")
             short = words.word(longest["reason"]) if longest and longest["reason"] else words.text("waiting")
-            yield Band(piece.left, piece.right - piece.left, text, short, detail)
+            yield Band(piece.left, piece.right - piece.left, text, short, detail, is_compressed=True)
+    for gap in gaps:
+        left, right = scale.at(gap["start_ms"]), scale.at(gap["end_ms"])
+        is_apart = not any(piece.is_gap and piece.left < right and piece.right > left for piece in scale.pieces)
+        if is_apart and right - left >= NAMED_PERCENT:
+            text = words.duration(gap["seconds"])
+            short = words.word(gap["reason"]) if gap["reason"] else words.text("waiting")
+            yield Band(left, right - left, text, short, gap_text(gap, words), is_compressed=False)
 
 
 def _ticks(scale: Scale, words: Words) -> Iterable[Tick]:

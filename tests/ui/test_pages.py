@@ -122,6 +122,7 @@ async def test_a_journey_shows_its_waits_by_name(client: httpx.AsyncClient) -> N
     assert "rework" in compressed
     in_full = (await client.get("/requirements/pay/REQ-1001?gaps=off")).text
     assert 'class="gap"' not in in_full
+    assert "waiting for review · 2 d" in in_full
 
 
 async def test_a_journey_is_a_table_too(client: httpx.AsyncClient) -> None:
