@@ -457,6 +457,7 @@ class SeriesStore:
         max_streams: int = 200_000,
         zero_first: bool = True,
         kept: bool = False,
+        collected: str = "",
     ) -> None:
         """`epoch_ns` is now, in Unix nanoseconds of the clock that all calls use.
 
@@ -472,6 +473,9 @@ class SeriesStore:
         `kept` is for a store whose changes are taken: it notes them, and what it has shown never falls. Where the one
         sender of a counter or histogram begins anew, the series adds up from there instead of beginning anew too; a
         summary, whose quantiles cannot be added up, still does.
+
+        `collected` says what `collect` is to give of counters and histograms: `cumulative` or `delta`; empty where it
+        is not called.
         """
     def ingest(self, batch: Batch, now_ns: int) -> Ingested:
         """Takes a batch of metrics. ValueError for another signal."""
@@ -491,14 +495,20 @@ class SeriesStore:
     def collect(
         self, now_ns: int, *, repeat_ns: int, zero_ns: int, max_samples: int, targets: bool = True
     ) -> list[Batch]:
-        """What changed since the last call, and what was last given `repeat_ns` ago, as metrics: cumulative, under the
-        names and labels of the page, without resource and scope. Expires first.
+        """What changed since the last call, and what was last given `repeat_ns` ago, as metrics under the names and
+        labels of the page, without resource and scope. Expires first.
 
         A point has the time of its value: never before one that was given, not more than five minutes ago, and now
         where nothing changed. A new counter or histogram is given twice where zero first allows: as 0 at its start, at
         most `zero_ns` before, then as it is. What expired, or has no value now, is given once with the flag
-        no-recorded-value. Exemplars are given once. A batch ends before `max_samples` lines of text; with `targets` the
-        first begins with `target_info`. For one who collects, of a store that is not rendered.
+        no-recorded-value. After `restore`, what the former store gave is given again, with a time of now.
+
+        Where the store was made for `delta`, counters and histograms are given as what they gained since the last call
+        of all, which is their start; in the first call, since the former store's last one, or `epoch_ns`. What the
+        former store held was given. Of a series that may have counted before `epoch_ns` the first value is not a gain.
+
+        Exemplars are given once. A batch ends before `max_samples` lines of text; with `targets` the first begins with
+        `target_info`, and the end of those that are gone. For one who collects, of a store that is not rendered.
         """
     def take_changes(self, now_ns: int, *, everything: bool = False) -> bytes:
         """What has changed since the last call, to be appended to a checkpoint; empty where nothing has. With

@@ -4,12 +4,14 @@
       metric_series:
 
 For databases that take metrics by OTLP: Prometheus, Mimir and VictoriaMetrics want cumulative metrics from one writer,
-while agents send deltas, each session its own. Names, labels and values are those of the page at /metrics.
+while agents send deltas, each session its own. Names, labels and values are those of the page at /metrics. What was
+handed on is kept in the data directory, so that a restart is no reset for the database (`CheckpointOptions`).
 """
 
+import math
 import socket
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,8 +22,6 @@ from otel_pipeline.pdata import Batch, Signal, merge
 
 __all__ = ["MetricSeries", "MetricSeriesConfig"]
 
-_NEVER_NS = 2**62
-
 
 class MetricSeriesConfig(SeriesOptions):
     """Options of `metric_series`."""
@@ -30,17 +30,26 @@ class MetricSeriesConfig(SeriesOptions):
     """Labels of every series. An attribute that would have the same name becomes `exported_<name>`. Where there is no
     `instance` among them it is this machine's name, so that what two gateways send stays apart and adds up; give your
     own where machines change their names, and an empty one to leave it out."""
+    aggregation_temporality: Literal["cumulative", "delta"] = "cumulative"
+    """Whether counters and histograms are handed on as they are, or as what they have gained since the last time, which
+    is nothing where nothing changed; gauges, summaries and sums that can fall are handed on as they are. Of what a
+    cumulative sender had counted before the gateway first began, only what it gains counts.
+
+    Increments that are refused for now wait, and those that come meanwhile are added up. Each is handed on at most
+    once: one that is refused for good is lost, and counted as `flush_failed`; so is what was on its way when a gateway
+    was killed. Prometheus takes increments only with `--enable-feature=otlp-deltatocumulative`."""
     metrics_flush_interval: Duration = Field(15.0, gt=0)
     """How often the series that changed are handed on."""
     repeat_interval: Duration = Field(60.0, gt=0)
-    """A series that does not change is handed on again after this time: queries look back five minutes."""
+    """A series that does not change is handed on again after this time: queries look back five minutes. An increment
+    never is."""
     target_info: bool = False
     """Hand on the gauge `target_info` too, which has the other attributes of each resource."""
 
 
 class MetricSeries(Connector):
-    """A series store that gives its changes as cumulative metrics. A series that expires ends with the flag
-    no-recorded-value."""
+    """A series store that gives its changes as metrics. A series that expires ends with the flag no-recorded-value,
+    where it is cumulative or a gauge."""
 
     type = "metric_series"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.METRICS})
@@ -52,7 +61,15 @@ class MetricSeries(Connector):
         super().__init__(config, settings)
         self.flush_interval = config.metrics_flush_interval
         labels: Mapping[str, str] = {"instance": socket.gethostname(), **config.external_labels}
-        self._intake = SeriesIntake(config, settings, labels)
+        self._intake = SeriesIntake(config, settings, labels, collected=config.aggregation_temporality)
+
+    async def start(self) -> None:
+        """Continues the series of the last run."""
+        await self._intake.open()
+
+    async def shutdown(self) -> None:
+        """Lets go of the file by which series continue."""
+        await self._intake.close()
 
     def process(self, batch: Batch) -> None:
         """Takes in data points; what they change leaves with `flush`."""
@@ -60,10 +77,9 @@ class MetricSeries(Connector):
 
     def flush(self, now_unix_ns: int) -> Batch | None:
         """The series that changed since the last call, and those that are to be repeated."""
-        batches = self._intake.store.collect(
-            self._intake.now_ns(),
-            repeat_ns=_NEVER_NS if self.draining else round(self.config.repeat_interval * 1e9),
-            zero_ns=round(self.config.metrics_flush_interval * 1e9),
+        batches = self._intake.collect(
+            repeat_seconds=math.inf if self.draining else self.config.repeat_interval,
+            zero_seconds=self.config.metrics_flush_interval,
             max_samples=1_000_000,
             targets=self.config.target_info,
         )

@@ -13,7 +13,6 @@ restart (`CheckpointOptions`). The gateway's own metrics stand on the same page.
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import field_validator, model_validator
@@ -23,33 +22,11 @@ from otel_pipeline.helpers.endpoint import Endpoint, parse_endpoint
 from otel_pipeline.helpers.http_origin import OriginPolicy, local_hosts
 from otel_pipeline.helpers.http_server import HttpLimits, HttpServer
 from otel_pipeline.helpers.series_store import ConstLabels, SeriesIntake, SeriesOptions
-from otel_pipeline.options import Options
 from otel_pipeline.pdata import Batch, Signal
-from otel_pipeline.prometheus.checkpoint import Checkpoint
 from otel_pipeline.prometheus.page import MetricsPage
 from otel_pipeline.prometheus.scrapers import Scrapers
 
-__all__ = ["CheckpointOptions", "Prometheus", "PrometheusConfig"]
-
-_TIDY_SECONDS = 10.0
-
-
-class CheckpointOptions(Options):
-    """How series continue after a restart.
-
-    Each page is written down before it is sent, as far as it differs from the one before. A killed gateway continues
-    every counter and histogram from there, with its start time, and never below; what a delta sender or a span brought
-    after the last page is lost, while a cumulative sender makes up for it with its next point. Gauges are there again
-    and expire as they would have. A loss of power can lose the last ten seconds. With other options for names or
-    labels, series begin anew.
-    """
-
-    enabled: bool = True
-    """Continue counters and histograms where they were, and add up what senders count that begin anew, so that nothing
-    falls. Without, and where the directory cannot be written, both begin anew with the gateway."""
-    directory: Path | None = None
-    """Where the file is kept, named after the exporter; by default `prometheus` in the data directory
-    (`OTEL_PIPELINE_DATA_DIR`). Two gateways cannot share it: the second one runs without, and says so."""
+__all__ = ["Prometheus", "PrometheusConfig"]
 
 
 class PrometheusConfig(SeriesOptions):
@@ -71,8 +48,6 @@ class PrometheusConfig(SeriesOptions):
     asks for that reads native histograms."""
     created_timestamps: bool = True
     """Show when each counter and histogram began: in OpenMetrics as `_created` samples, in protobuf as a field."""
-    checkpoint: CheckpointOptions = CheckpointOptions()
-    """How series continue after a restart."""
 
     @field_validator("endpoint")
     @classmethod
@@ -105,11 +80,9 @@ class Prometheus(Exporter):
             config.const_labels,
             send_timestamps=config.send_timestamps,
             created_timestamps=config.created_timestamps,
-            kept=config.checkpoint.enabled,
         )
         self.store = self._intake.store
         self._scrapers = Scrapers(self.store.register_scraper)
-        self._checkpoint = self._make_checkpoint() if config.checkpoint.enabled else None
         self._page = MetricsPage(
             self.store,
             self._scrapers,
@@ -117,7 +90,7 @@ class Prometheus(Exporter):
             self._intake.now_ns,
             openmetrics=config.enable_open_metrics,
             utf8=not config.translation_strategy.startswith("Underscore"),
-            save=self._checkpoint.save if self._checkpoint else lambda: None,
+            save=self._intake.save,
         )
         self._server = _make_server(config, settings, self._page)
         self._tasks: list[asyncio.Task[None]] = []
@@ -127,29 +100,10 @@ class Prometheus(Exporter):
         """Where it listens; after `start` with the real port."""
         return self._server.endpoint
 
-    def _make_checkpoint(self) -> Checkpoint:
-        settings = self.settings
-        problems = settings.telemetry.counter(
-            "otelcol_exporter_prometheus_checkpoint_problems",
-            description="What was wrong with the file by which series continue after a restart, by reason.",
-            labels=("exporter", "reason"),
-        )
-        directory = self.config.checkpoint.directory or settings.data_dir / "prometheus"
-        return Checkpoint(
-            self.store,
-            directory / f"{settings.id.replace('/', '_')}.checkpoint",
-            now_ns=self._intake.now_ns,
-            log=settings.log,
-            count=lambda reason: problems.add(1, settings.id, reason),
-        )
-
     async def start(self) -> None:
         """Continues the series of the last run and opens the page. Raises endpoint.BindError."""
         try:
-            if self._checkpoint is not None:
-                restored = await asyncio.to_thread(self._checkpoint.open)
-                self._scrapers.restore(restored.scrapers if restored else [])
-                self._tasks.append(asyncio.create_task(self._tidy(self._checkpoint)))
+            self._scrapers.restore(await self._intake.open())
             await self._server.start()
         except BaseException:
             await self.shutdown()
@@ -166,8 +120,7 @@ class Prometheus(Exporter):
         try:
             await self._server.shutdown()
         finally:
-            if self._checkpoint is not None:
-                await asyncio.to_thread(self._checkpoint.close)
+            await self._intake.close()
 
     def details(self) -> Mapping[str, Any]:
         """Metrics that do not agree with what has their name already, under `conflicts`."""
@@ -176,11 +129,6 @@ class Prometheus(Exporter):
     async def consume(self, batch: Batch) -> None:
         """Puts the batch into the store; it is shown from the next scrape on."""
         await self._intake.ingest(batch)
-
-    async def _tidy(self, checkpoint: Checkpoint) -> None:
-        while True:
-            await asyncio.sleep(_TIDY_SECONDS)
-            await asyncio.to_thread(checkpoint.tidy)
 
     async def _expire(self) -> None:
         while True:

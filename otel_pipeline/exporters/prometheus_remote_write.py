@@ -6,11 +6,13 @@
 
 Series are those of the exporter `prometheus`: what several senders count is added up, and a new counter is written as
 0 just before its first value, so that `increase()` misses nothing. While the peer is away requests wait in the queue;
-when that is full, changes wait in the series, whose totals stay exact.
+when that is full, changes wait in the series, whose totals stay exact. What was written is kept in the data directory,
+so that a restart is no reset for the peer (`CheckpointOptions`); requests that waited are made up for by later ones.
 """
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections import deque
 from dataclasses import replace
@@ -43,7 +45,6 @@ _HEADERS = {
     _V2: {"content-type": f"application/x-protobuf;proto={_V2}", "x-prometheus-remote-write-version": "2.0.0"},
 }
 _KINDS = ("samples", "histograms", "exemplars")
-_NEVER_NS = 2**62
 
 
 class Enabled(Options):
@@ -130,7 +131,8 @@ class PrometheusRemoteWrite(Exporter):
 
     def __init__(self, config: PrometheusRemoteWriteConfig, settings: Settings) -> None:
         super().__init__(config, settings)
-        self._intake = SeriesIntake(config, settings, {"instance": socket.gethostname(), **config.external_labels})
+        labels = {"instance": socket.gethostname(), **config.external_labels}
+        self._intake = SeriesIntake(config, settings, labels, collected="cumulative")
         self._peer = HttpPeer([config.endpoint], config.headers, config.tls, config.timeout)
         self._message: str = config.protobuf_message
         self._confirmed = False
@@ -165,8 +167,10 @@ class PrometheusRemoteWrite(Exporter):
         )
 
     async def start(self) -> None:
-        """Prepares the client; raises ConfigError for certificates that cannot be used. Connects later."""
+        """Prepares the client, and continues the series of the last run; raises ConfigError for certificates that
+        cannot be used. Connects later."""
         self._peer.open(f"exporters::{self.settings.id}::tls", keepalive_connections=1)
+        await self._intake.open()
         self._collecting = asyncio.create_task(self._collect_regularly(), name=f"{self.settings.id} collecting")
 
     async def consume(self, batch: Batch) -> None:
@@ -180,30 +184,32 @@ class PrometheusRemoteWrite(Exporter):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._collecting
             self._collecting = None
-            await self._collect(repeat_ns=_NEVER_NS)
+            await self._collect(repeat_seconds=math.inf)
         self._retry.close()
         try:
             await self._queue.shutdown()
         finally:
             while self._waiting:
                 self._out.dropped["shutdown"] += self._waiting.popleft().items
-            await self._peer.close()
+            try:
+                await self._peer.close()
+            finally:
+                await self._intake.close()
 
     async def _collect_regularly(self) -> None:
         while True:
             await asyncio.sleep(self.config.write_interval)
-            await self._collect(repeat_ns=round(self.config.repeat_interval * 1e9))
+            await self._collect(repeat_seconds=self.config.repeat_interval)
 
-    async def _collect(self, *, repeat_ns: int) -> None:
+    async def _collect(self, *, repeat_seconds: float) -> None:
         """Queues what changed, where there is room for it."""
         if not self._queue_waiting():
             return
         config = self.config
         collect = partial(
-            self._intake.store.collect,
-            self._intake.now_ns(),
-            repeat_ns=repeat_ns,
-            zero_ns=round(config.write_interval * 1e9),
+            self._intake.collect,
+            repeat_seconds=repeat_seconds,
+            zero_seconds=config.write_interval,
             max_samples=config.max_samples_per_send,
             targets=config.target_info.enabled,
         )

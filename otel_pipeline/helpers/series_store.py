@@ -1,6 +1,8 @@
-"""The series store of an exporter: the options that say what its series are, and the counting of what it takes in."""
+"""The series store of a component: the options that say what its series are, the counting of what it takes in, and the
+file by which its series continue after a restart."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -13,14 +15,25 @@ from otel_pipeline.component import Settings
 from otel_pipeline.options import Duration, Options
 from otel_pipeline.pdata import Batch, Signal
 from otel_pipeline.prometheus import Ingested, SeriesStore
+from otel_pipeline.prometheus.checkpoint import Checkpoint
 from otel_pipeline.semconv import load
 
-__all__ = ["ConstLabels", "ExternalLabels", "ResourceToTelemetry", "SeriesIntake", "SeriesOptions"]
+__all__ = [
+    "CheckpointOptions",
+    "Collected",
+    "ConstLabels",
+    "ExternalLabels",
+    "ResourceToTelemetry",
+    "SeriesIntake",
+    "SeriesOptions",
+]
 
 _BUILD_NS = 10_000_000_000
 """Components of one graph are made within this time. A connector may date its first series to its own making, which
 can be before ours, and yet nobody has seen them."""
 _OFFLOAD_BYTES = 1 << 16
+_TIDY_SECONDS = 10.0
+_NEVER_NS = 2**62
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_LABELS = frozenset({"le", "quantile", "job", "instance", "otel_metric_overflow"})
 
@@ -34,6 +47,9 @@ def _check_labels(value: Mapping[str, str], own: frozenset[str]) -> Mapping[str,
             raise ValueError(f"the label {name!r} has a meaning of its own; choose another name")
     return value
 
+
+Collected = Literal["", "cumulative", "delta"]
+"""What `SeriesStore.collect` is to give of counters and histograms; nothing of a store that is only rendered."""
 
 ConstLabels = Annotated[Mapping[str, str], AfterValidator(lambda value: _check_labels(value, _OWN_LABELS))]
 """Labels of every series on a page, as users write them: whoever scrapes it adds `job` and `instance`."""
@@ -51,6 +67,24 @@ class ResourceToTelemetry(Options):
     """Make labels of all of them. Without, those are taken that the registry gives a label, such as `project_id`."""
     exclude_service_attributes: bool = False
     """But not of `service.name`, `service.namespace` and `service.instance.id`, which make `job` and `instance`."""
+
+
+class CheckpointOptions(Options):
+    """How series continue after a restart.
+
+    What is shown or handed on is written down first, as far as it differs from the time before. A killed gateway
+    continues every counter and histogram from there, with its start time, and never below; what a delta sender or a
+    span brought later is lost, while a cumulative sender makes up for it with its next point. Gauges are there again
+    and expire as they would have. A loss of power can lose the last ten seconds. With other options for names or
+    labels, series begin anew.
+    """
+
+    enabled: bool = True
+    """Continue counters and histograms where they were, and add up what senders count that begin anew, so that nothing
+    falls. Without, and where the directory cannot be written, both begin anew with the gateway."""
+    directory: Path | None = None
+    """Where the file is kept, named after the component; by default `prometheus` in the data directory
+    (`OTEL_PIPELINE_DATA_DIR`). Two gateways cannot share it: the second one runs without, and says so."""
 
 
 class SeriesOptions(Options):
@@ -109,6 +143,8 @@ class SeriesOptions(Options):
     histogram more."""
     zero_first: bool = True
     """Show each scraper a new counter or histogram once as 0, so that `increase()` counts its first value too."""
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    """How series continue after a restart."""
 
     @field_validator("namespace")
     @classmethod
@@ -132,10 +168,9 @@ class SeriesOptions(Options):
         *,
         send_timestamps: bool = False,
         created_timestamps: bool = False,
-        kept: bool = False,
+        collected: Collected = "",
     ) -> SeriesStore:
-        """A store by these options, for series that began at `epoch_ns` at the earliest; `kept` where a checkpoint is
-        made of it."""
+        """A store by these options, for series that began at `epoch_ns` at the earliest."""
         registry = load(self.directories)
         never = [key for key, attribute in registry.attributes.items() if attribute.identifies or attribute.content]
         conversion = self.resource_to_telemetry_conversion
@@ -156,12 +191,14 @@ class SeriesOptions(Options):
             max_series=self.max_series,
             max_streams=self.max_streams,
             zero_first=self.zero_first,
-            kept=kept,
+            kept=self.checkpoint.enabled or collected == "delta",
+            collected=collected,
         )
 
 
 class SeriesIntake:
-    """Puts batches into a store, and counts what became of their data points in the counts of an exporter."""
+    """Puts batches into a store, counts what became of their data points in the counts of a component, and keeps what
+    the store has shown."""
 
     def __init__(
         self,
@@ -171,7 +208,7 @@ class SeriesIntake:
         *,
         send_timestamps: bool = False,
         created_timestamps: bool = False,
-        kept: bool = False,
+        collected: Collected = "",
     ) -> None:
         clock = settings.clock
         self._settings = settings
@@ -181,8 +218,11 @@ class SeriesIntake:
             const_labels,
             send_timestamps=send_timestamps,
             created_timestamps=created_timestamps,
-            kept=kept,
+            collected=collected,
         )
+        self._checkpoint = self._make_checkpoint(config.checkpoint) if config.checkpoint.enabled else None
+        self._increments = collected == "delta"
+        self._tidying: asyncio.Task[None] | None = None
         self._notes = settings.telemetry.counter(
             "otelcol_exporter_prometheus_notes",
             description="What the series store noticed without dropping a data point, by reason.",
@@ -198,6 +238,66 @@ class SeriesIntake:
     def now_ns(self) -> int:
         """Unix time that never jumps: expiry must not follow a clock that is set."""
         return self._epoch_ns + round(self._settings.clock.monotonic() * 1e9)
+
+    def _make_checkpoint(self, options: CheckpointOptions) -> Checkpoint:
+        settings = self._settings
+        problems = settings.telemetry.counter(
+            "otelcol_exporter_prometheus_checkpoint_problems",
+            description="What was wrong with the file by which series continue after a restart, by reason.",
+            labels=("exporter", "reason"),
+        )
+        directory = options.directory or settings.data_dir / "prometheus"
+        return Checkpoint(
+            self.store,
+            directory / f"{settings.id.replace('/', '_')}.checkpoint",
+            now_ns=self.now_ns,
+            log=settings.log,
+            count=lambda reason: problems.add(1, settings.id, reason),
+        )
+
+    async def open(self) -> list[tuple[int, str]]:
+        """Continues the series of the last run, and gives the scrapers that it knew."""
+        if self._checkpoint is None:
+            return []
+        restored = await asyncio.to_thread(self._checkpoint.open)
+        if not self._increments:
+            self._tidying = asyncio.create_task(self._tidy(self._checkpoint))
+        return restored.scrapers if restored else []
+
+    async def close(self) -> None:
+        """Keeps what is still to be shown."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._tidying
+            self._tidying = None
+        if self._checkpoint is not None:
+            await asyncio.to_thread(self._checkpoint.close)
+
+    async def _tidy(self, checkpoint: Checkpoint) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS)
+            await asyncio.to_thread(checkpoint.tidy)
+
+    def save(self) -> None:
+        """Writes down what the store shows, before anyone sees it; blocks."""
+        if self._checkpoint is not None:
+            self._checkpoint.save()
+
+    def collect(self, *, repeat_seconds: float, zero_seconds: float, max_samples: int, targets: bool) -> list[Batch]:
+        """What `SeriesStore.collect` gives, written down; blocks."""
+        batches = self.store.collect(
+            self.now_ns(),
+            repeat_ns=round(min(repeat_seconds * 1e9, _NEVER_NS)),
+            zero_ns=round(zero_seconds * 1e9),
+            max_samples=max_samples,
+            targets=targets,
+        )
+        self.save()
+        if self._increments and self._checkpoint is not None:
+            # Here only: a file that is written anew has all that came in, and increments in it count as handed on.
+            self._checkpoint.tidy()
+        return batches
 
     async def ingest(self, batch: Batch) -> None:
         """Puts a batch of metrics into the store; a large one in a worker thread."""

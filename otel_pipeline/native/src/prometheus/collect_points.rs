@@ -56,10 +56,24 @@ impl<'a> Told<'a> {
         }
     }
 
+    /// What the series has gained, with the exemplars that were not told yet.
+    pub fn gain(gain: &'a Point, series: &'a Series, time_ms: u64) -> Self {
+        Self {
+            point: gain,
+            stale: false,
+            ..Self::now(series, time_ms)
+        }
+    }
+
+    /// The point of a series that has no value from now on.
     pub fn gone(point: &'a Point, collected: Collected, now_ns: u64) -> Self {
+        Self::end(point, (now_ns / NS_PER_MS).max(collected.time_ms + 1))
+    }
+
+    pub fn end(point: &'a Point, time_ms: u64) -> Self {
         Self {
             stale: true,
-            ..Self::plain(point, (now_ns / NS_PER_MS).max(collected.time_ms + 1))
+            ..Self::plain(point, time_ms)
         }
     }
 }

@@ -43,6 +43,7 @@ use collect::{Collect, collect};
 use names::{Names, Strategy};
 use page::Format;
 use remote_write::Version;
+use room::Collects;
 use series::Kind;
 use sha2::{Digest, Sha256};
 use store::{Options, SCRAPERS, Store};
@@ -112,6 +113,7 @@ impl SeriesStore {
         max_streams=200_000,
         zero_first=true,
         kept=false,
+        collected="",
     ))]
     #[allow(clippy::too_many_arguments)] // keyword arguments in Python
     fn new(
@@ -132,7 +134,17 @@ impl SeriesStore {
         max_streams: usize,
         zero_first: bool,
         kept: bool,
+        collected: &str,
     ) -> PyResult<Self> {
+        let collects = match collected {
+            "" => Collects::Nothing,
+            "cumulative" => Collects::Cumulative,
+            "delta" => Collects::Delta,
+            _ => {
+                let problem = "collected must be '', 'cumulative' or 'delta'";
+                return Err(PyValueError::new_err(problem));
+            }
+        };
         let strategy = Strategy::parse(translation_strategy)
             .ok_or_else(|| PyValueError::new_err("no such translation_strategy"))?;
         let shape = format!(
@@ -163,6 +175,7 @@ impl SeriesStore {
             zero_first,
             epoch_ns,
             kept,
+            collects,
             shape: Sha256::digest(shape).into(),
         });
         Ok(Self {
@@ -246,6 +259,12 @@ impl SeriesStore {
             targets,
         };
         let requests = py.detach(|| {
+            if self.store.room.collected == Collects::Delta {
+                // What came before it expired is still to be told.
+                let requests = collect(&self.store, &what);
+                self.store.expire(now_ns);
+                return requests;
+            }
             self.store.expire(now_ns);
             collect(&self.store, &what)
         });

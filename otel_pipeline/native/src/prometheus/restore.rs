@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 
 use indexmap::IndexMap;
 
@@ -16,7 +17,7 @@ use super::codec::{Code, take_next, take_text};
 use super::family::{State, leave, place};
 use super::identity::Identity;
 use super::names::{FamilyName, type_suffix};
-use super::room::{Room, lock};
+use super::room::{Collects, Room, lock};
 use super::series::{Kind, Point, Reason, Series};
 use super::store::{SCRAPERS, Slot, Store, Target};
 use super::stream::{Last, OVERFLOW, Stream, StreamId};
@@ -171,6 +172,7 @@ impl Saved {
                 labels: labels.into(),
                 ingested_ns,
                 changed: false,
+                told: false,
             };
             let ingested_ns = u64::take(from)?;
             let key = take_text(from)?.into();
@@ -252,6 +254,8 @@ impl Saved {
             let own_ns = store.room.epoch_ns();
             store.room.set_epoch_ns(head.epoch_ns.min(own_ns));
         }
+        let collected_ns = self.written_ns.min(now_ns);
+        store.collected_ns.store(collected_ns, Ordering::Relaxed);
         restored.scrapers = self.fill_scrapers(store);
         self.fill_targets(store, now_ns);
         restored.problem = match () {
@@ -283,6 +287,7 @@ impl Saved {
         let limit = store.room.max_series_per_metric;
         for (key, mut target) in std::mem::take(&mut self.targets) {
             target.ingested_ns = target.ingested_ns.min(now_ns);
+            target.told = store.room.collected != Collects::Nothing;
             if targets.len() < limit && !store.room.is_expired(target.ingested_ns, now_ns) {
                 targets.insert(key, target);
             }
@@ -444,7 +449,7 @@ impl SavedFamily {
     ) {
         let mut places = HashMap::new();
         for (number, saved) in self.series {
-            match fill_series(state, room, saved, whole) {
+            match fill_series(state, room, saved, whole, now_ns) {
                 Some(place) => _ = places.insert(number, place),
                 None => restored.left_out += 1,
             }
@@ -478,8 +483,17 @@ fn take_run(from: &mut &[u8]) -> Option<std::ops::Range<u32>> {
 }
 
 /// Its place; None where there is no room.
-fn fill_series(state: &mut State, room: &Room, saved: SavedSeries, whole: bool) -> Option<u32> {
+fn fill_series(
+    state: &mut State,
+    room: &Room,
+    saved: SavedSeries,
+    whole: bool,
+    now_ns: u64,
+) -> Option<u32> {
     let mut series = saved.series;
+    if series.shown != 0 {
+        series.was_collected(room.collected, now_ns);
+    }
     room.pass_birth(series.born);
     if saved.overflow {
         series.plain = false;

@@ -12,6 +12,15 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is collected of a store, beside pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collects {
+    Nothing,
+    Cumulative,
+    /// Of counters and histograms what they have gained.
+    Delta,
+}
+
 /// What all families of a store share: limits, the clock of births, and how much room is taken.
 pub struct Room {
     pub max_series_per_metric: usize,
@@ -20,6 +29,7 @@ pub struct Room {
     pub zero_first: bool,
     /// What was shown is kept for the next store: changes are noted, and a sender that begins anew is added up.
     pub kept: bool,
+    pub collected: Collects,
     epoch_ns: AtomicU64,
     /// The labels of overflow series.
     pub overflow_labels: String,
@@ -47,6 +57,7 @@ impl Room {
             expiration_ns,
             zero_first,
             kept: false,
+            collected: Collects::Nothing,
             epoch_ns: AtomicU64::new(epoch_ns),
             overflow_labels,
             lines: AtomicUsize::new(0),

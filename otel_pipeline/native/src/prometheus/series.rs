@@ -180,6 +180,8 @@ pub struct Series {
     /// Bits of the scrapers that have seen this birth.
     pub shown: u64,
     pub collected: Collected,
+    /// The value up to which increments were collected.
+    pub told: Option<Box<Value>>,
 }
 
 impl Series {
@@ -197,11 +199,15 @@ impl Series {
             fresh,
             shown: 0,
             collected: Collected::default(),
+            told: None,
         }
     }
 
     /// Counting began anew with `point`.
     pub fn reset(&mut self, point: Point, born: u64, fresh: bool) {
+        if let Some(told) = &mut self.told {
+            **told = point.value.zero();
+        }
         self.point = point;
         self.exemplars = Box::default();
         self.born = born;

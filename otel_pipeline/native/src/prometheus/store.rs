@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use indexmap::IndexMap;
@@ -12,7 +13,7 @@ use super::family::Family;
 use super::identity::Identity;
 use super::labels::{Label, push_label};
 use super::names::{FamilyName, INFO, Names, Strategy};
-use super::room::{Room, lock};
+use super::room::{Collects, Room, lock};
 use super::series::{Kind, Reason, Scraper, reason};
 
 pub const TYPE_CONFLICT: Reason = "type_conflict";
@@ -41,6 +42,7 @@ pub struct Options {
     pub epoch_ns: u64,
     /// What is shown is written down for the next store.
     pub kept: bool,
+    pub collects: Collects,
     /// Of all that decides on names and labels: a store with another one cannot go on from this.
     pub shape: [u8; 32],
 }
@@ -51,6 +53,8 @@ pub struct Target {
     pub ingested_ns: u64,
     /// Was not written down yet.
     pub changed: bool,
+    /// Was collected under these labels.
+    pub told: bool,
 }
 
 /// Who has a scraper slot, and since when.
@@ -74,6 +78,10 @@ pub struct Store {
     /// By the text of `job` and `instance`.
     pub targets: Mutex<IndexMap<Box<str>, Target>>,
     pub scrapers: Mutex<Vec<Slot>>,
+    /// Labels of targets that were collected, and are gone since.
+    pub gone_targets: Mutex<Vec<Box<str>>>,
+    /// When increments were collected last.
+    pub collected_ns: AtomicU64,
     /// The last number that a series was given in the checkpoint. Held while changes are taken.
     pub saved: Mutex<u32>,
 }
@@ -110,17 +118,19 @@ impl Store {
             options.max_series_per_metric,
             options.max_series,
             options.metric_expiration_ns,
-            options.zero_first,
+            // Only of what began at 0 is the first value an increment.
+            options.zero_first || options.collects == Collects::Delta,
             options.epoch_ns,
             overflow_text,
             options.max_streams,
         );
-        room.kept = options.kept;
+        (room.kept, room.collected) = (options.kept, options.collects);
         let registry = Registry {
             claimed: TARGET_NAMES.map(str::to_owned).into(),
             ..Registry::default()
         };
         Self {
+            collected_ns: AtomicU64::new(options.epoch_ns),
             names: Names::new(&options.namespace, options.strategy),
             options,
             room,
@@ -129,6 +139,7 @@ impl Store {
             registry: RwLock::new(registry),
             targets: Mutex::default(),
             scrapers: Mutex::new(vec![Slot::default(); SCRAPERS]),
+            gone_targets: Mutex::default(),
             saved: Mutex::new(0),
         }
     }
@@ -238,12 +249,17 @@ impl Store {
             return false;
         }
         let held = targets.get(key);
+        let same = held.filter(|held| *held.labels == *labels);
         let target = Target {
             labels: labels.into(),
             ingested_ns: now_ns,
-            changed: held.is_none_or(|held| held.changed || *held.labels != *labels),
+            changed: same.is_none_or(|held| held.changed),
+            told: same.is_some_and(|held| held.told),
         };
-        targets.insert(key.into(), target);
+        let before = targets.insert(key.into(), target);
+        if let Some(before) = before.filter(|before| before.told && *before.labels != *labels) {
+            lock(&self.gone_targets).push(before.labels);
+        }
         true
     }
 
@@ -287,8 +303,13 @@ impl Store {
                 .remove(|family, _| family.remove(&self.room, true));
         }
         let expiration_ns = self.room.expiration_ns;
-        lock(&self.targets)
-            .retain(|_, target| now_ns.saturating_sub(target.ingested_ns) <= expiration_ns);
+        lock(&self.targets).retain(|_, target| {
+            let expired = now_ns.saturating_sub(target.ingested_ns) > expiration_ns;
+            if expired && target.told {
+                lock(&self.gone_targets).push(target.labels.clone());
+            }
+            !expired
+        });
         gone
     }
 

@@ -116,6 +116,16 @@ impl Value {
         }
     }
 
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Number(number) => *number == 0.0,
+            Self::Histogram(histogram) => histogram.count == 0,
+            Self::Exponential(exponential) => exponential.count == 0,
+            Self::Summary(summary) => summary.count == 0,
+        }
+    }
+
     /// Adds `gain` to this total.
     pub fn add(&mut self, gain: &Self) -> Added {
         match (self, gain) {
