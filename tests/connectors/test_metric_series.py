@@ -1,7 +1,10 @@
 """Series as OTLP: what a database by OTLP gets of the deltas of many senders."""
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import Any, Literal
 
+import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from otel_pipeline.connectors.metric_series import MetricSeries, MetricSeriesConfig
@@ -9,9 +12,10 @@ from otel_pipeline.pdata import Signal, to_proto
 from otel_pipeline.testing import FakeTime, make_counter, make_gauge, make_metrics, make_settings
 
 
-def make(time: FakeTime, **options: Any) -> MetricSeries:
+def make(time: FakeTime, *, data_dir: Path | None = None, **options: Any) -> MetricSeries:
     given = {"external_labels": {"instance": "one"}, **options}
-    return MetricSeries(MetricSeriesConfig.model_validate(given), make_settings("metric_series", time=time))
+    settings = make_settings("metric_series", time=time, data_dir=data_dir)
+    return MetricSeries(MetricSeriesConfig.model_validate(given), settings)
 
 
 def delta(value: float, session: str, time: FakeTime) -> Metric:
@@ -69,3 +73,55 @@ def test_data_points_that_are_added_up_count_as_sent() -> None:
     connector.process(make_metrics(delta(5, "a", time), delta(-5, "b", time)))
     counts = connector.settings.counts[Signal.METRICS]
     assert (counts.sent, dict(counts.dropped)) == (1, {"invalid_value": 1})
+
+
+def test_increments_are_what_was_gained_since_the_last_flush() -> None:
+    """Of all sessions together; nothing where nothing changed, however long, and nothing again at the end."""
+    time = FakeTime()
+    connector = make(time, aggregation_temporality="delta", repeat_interval="30s")
+    begin_ns = 0
+    for values in ((5, 7), (1,)):
+        for session, value in enumerate(values):
+            connector.process(make_metrics(delta(value, f"{time.unix_ns}-{session}", time)))
+        time.advance(15)
+        [metric] = flushed(connector)
+        [point] = metric.sum.data_points
+        assert (metric.sum.aggregation_temporality, point.as_double) == (1, sum(values))
+        assert point.time_unix_nano == time.unix_ns
+        assert not begin_ns or point.start_time_unix_nano == begin_ns
+        begin_ns = time.unix_ns
+    time.advance(60)
+    connector.draining = True
+    assert flushed(connector) == []
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+async def test_the_next_connector_goes_on_where_this_one_ended(
+    temporality: Literal["cumulative", "delta"], tmp_path: Path
+) -> None:
+    """Whether it was shut down or killed: a cumulative series has its start and its value, and no 0 again; increments
+    begin where the last ones ended, and none is given twice."""
+    time = FakeTime()
+    ends, starts, values = [], [], []
+    for ending in ("killed", "shut down", ""):
+        connector = make(time, data_dir=tmp_path, aggregation_temporality=temporality)
+        await connector.start()
+        time.advance(5)
+        connector.process(make_metrics(delta(3, ending, time)))
+        points = [point for metric in flushed(connector) for point in metric.sum.data_points]
+        starts.append(points[-1].start_time_unix_nano)
+        ends.append(points[-1].time_unix_nano)
+        values += [point.as_double for point in points]
+        time.advance(5)
+        if ending == "killed":
+            assert connector._intake._checkpoint is not None
+            os.close(connector._intake._checkpoint._lock)
+        else:
+            await connector.shutdown()
+    if temporality == "delta":
+        assert values == [3, 3, 3]
+        assert starts[1:] == ends[:-1]
+    else:
+        assert values == [0, 3, 6, 9]
+        assert len(set(starts)) == 1
+        assert ends == sorted(ends)

@@ -11,13 +11,30 @@ EXAMPLE = Path(__file__).parents[2] / "collector-config" / "examples" / "otlp_me
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def test_the_series_of_the_page_arrive_by_otlp(start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every delivery series is at the other end, with the page's labels and value and the instance of its writer."""
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_the_series_of_the_page_arrive_by_otlp(
+    temporality: str, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every delivery series is at the other end, with the page's labels and value and the instance of its writer. Also
+    as increments, which are added up there; and also where the other end was away, and nothing but the connector had
+    what was to be handed on."""
     backend = start_gateway()
     monkeypatch.setenv("OTLP_METRICS_ENDPOINT", f"http://127.0.0.1:{backend.http}")
-    gateway = start_gateway(EXAMPLE, sets=(*QUICK, "connectors.metric_series.metrics_flush_interval=100ms"))
+    series_of = "connectors.metric_series"
+    sets = (
+        f"{series_of}.metrics_flush_interval=100ms",
+        f"{series_of}.aggregation_temporality={temporality}",
+        "exporters.otlp_http/series.sending_queue.enabled=false",
+        "exporters.otlp_http/series.retry_on_failure.enabled=false",
+    )
+    gateway = start_gateway(EXAMPLE, sets=(*QUICK, *sets))
     python_grpc(gateway)
-    gateway.wait_for_sample("sdlc_stage_runs_total", stage="coding")
+    backend.wait_for_sample("sdlc_stage_runs_total", stage="coding", instance="gateway")
+    assert backend.stop() == 0
+    for _ in range(2):
+        python_grpc(gateway)
+    wait_for("three runs", lambda: gateway.wait_for_sample("sdlc_stage_runs_total", stage="coding") == 3 or None, 60)
+    backend.launch()
 
     names = ("sdlc_stage_runs_total", "sdlc_stage_errors_total", "sdlc_stage_duration_seconds_bucket")
 

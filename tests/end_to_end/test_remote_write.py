@@ -17,6 +17,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from otel_pipeline.exporters.prometheus_remote_write import PrometheusRemoteWrite, PrometheusRemoteWriteConfig
 from otel_pipeline.testing import make_counter, make_gauge, make_metrics, make_settings
 from tests.end_to_end.harness import QUICK, Gateway, StartGateway, free_port, get, program, wait_for
+from tests.end_to_end.test_restart import CUMULATIVE, Senders
 from tests.end_to_end.test_senders import python_grpc
 
 EXAMPLE = Path(__file__).parents[2] / "collector-config" / "examples" / "remote_write.yaml"
@@ -208,3 +209,42 @@ async def test_the_first_event_of_a_counter_counts(start_peer: StartPeer) -> Non
     await write(prometheus, make_counter("rollbacks", 1, start_ns=at - 1_000_000_000, time_ns=at))
     prometheus.wait("max_over_time(rollbacks_total[1m]) - min_over_time(rollbacks_total[1m])", 1)
     assert prometheus.query("increase(rollbacks_total[1m])")
+
+
+def test_a_killed_gateway_is_no_reset_for_the_peer(
+    start_peer: StartPeer, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice, in mid-flow. In Prometheus no sample is below the one before; who counts from the start ends with exactly
+    what it counted, and of deltas and spans at most what came after the last write is missing."""
+    prometheus = start_peer("prometheus")
+    monkeypatch.setenv("REMOTE_WRITE_ENDPOINT", prometheus.endpoint)
+    gateway = start_gateway(EXAMPLE, sets=OFTEN)
+    senders = Senders(gateway)
+    names = (*CUMULATIVE, *senders.tried)
+
+    def samples(name: str) -> list[float]:
+        [series] = prometheus.result(f"{name}[1h]") or [{"values": []}]
+        return [float(value) for _, value in series["values"]]
+
+    def wait_for_more(than: dict[str, float]) -> dict[str, float]:
+        def last() -> dict[str, float] | None:
+            values = {name: (samples(name) or [0.0])[-1] for name in names}
+            return values if all(values[name] >= than.get(name, 0) + 10 for name in names) else None
+
+        return wait_for("10 more of each", last, SECONDS)
+
+    at_kill: dict[str, float] = {}
+    for _ in range(2):
+        at_kill = wait_for_more(at_kill)
+        gateway.kill()
+        gateway.launch()
+    wait_for_more(at_kill)
+    senders.end()
+    for name, times in zip(CUMULATIVE, (1, 2, 1), strict=True):
+        prometheus.wait(name, times * senders.counted)
+    for name, tried in senders.tried.items():
+        assert samples(name)[-1] <= tried
+    for name in names:
+        found = samples(name)
+        assert found[0] == 0
+        assert found == sorted(found)
