@@ -37,7 +37,7 @@ class MetricSeriesConfig(SeriesOptions):
 
     Increments that are refused for now wait, and those that come meanwhile are added up. Each is handed on at most
     once: one that is refused for good is lost, and counted as `flush_failed`; so is what was on its way when a gateway
-    was killed. Prometheus takes increments only with `--enable-feature=otlp-deltatocumulative`."""
+    was killed. Prometheus 3 takes increments only with `--enable-feature=otlp-deltatocumulative`."""
     metrics_flush_interval: Duration = Field(15.0, gt=0)
     """How often the series that changed are handed on."""
     repeat_interval: Duration = Field(60.0, gt=0)

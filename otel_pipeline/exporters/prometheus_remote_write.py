@@ -95,7 +95,8 @@ class PrometheusRemoteWriteConfig(SeriesOptions):
     repeat_interval: Duration = Field(60.0, gt=0)
     """A series that does not change is written again after this time: queries look back five minutes."""
     send_native_histograms: bool = True
-    """Write exponential histograms as native histograms, which the peer must have enabled; else as classic ones."""
+    """Write exponential histograms as native histograms, which the peer must have enabled; else as classic ones. Set it
+    to false for a peer that does not know them: VictoriaMetrics 1.79 answers that all is well, and leaves them out."""
     send_metadata: bool = True
     """Write type, help and unit of each metric."""
     target_info: Enabled = Enabled()

@@ -36,6 +36,7 @@ async def writing(server: Server, settings: Settings | None = None, **options: A
             "write_interval": "5ms",
             "target_info": {"enabled": False},
             "external_labels": {"instance": ""},
+            "checkpoint": {"enabled": False},
             "retry_on_failure": {"initial_interval": "1ms", "max_interval": "2ms"},
             **options,
         }

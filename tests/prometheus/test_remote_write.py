@@ -215,6 +215,25 @@ def test_targets_are_given_with_every_batch_of_changes() -> None:
     assert gauge.labels == {"__name__": "g", **own}
 
 
+def test_a_target_that_is_gone_or_says_something_else_ends() -> None:
+    """With a staleness marker, once, like any other series; also under the labels that it had before."""
+    store = make_store(metric_expiration_ns=100 * SECOND)
+
+    def targets(now: int, arch: str = "") -> list[tuple[str, bool]]:
+        if arch:
+            resource = {"service.name": "s", "host.arch": arch}
+            store.ingest(make_metrics(make_gauge("g", 1, time_ns=T), resource=resource), T + now * SECOND)
+        series = [one for one in written(collect(store, T + now * SECOND, targets=True)) if one.name == "target_info"]
+        return [(one.labels["host_arch"], is_stale(one.samples[0][1])) for one in series]
+
+    assert targets(0, "arm64") == [("arm64", False)]
+    assert targets(10, "amd64") == [("arm64", True), ("amd64", False)]
+    assert targets(20) == [("amd64", False)]
+    assert targets(30, "arm64") == [("amd64", True), ("arm64", False)]
+    assert targets(131) == [("arm64", True)]
+    assert targets(140) == []
+
+
 def test_a_batch_ends_before_it_is_too_large() -> None:
     """Nothing is lost or given twice where changes are cut into several batches."""
     store = make_store(zero_first=False)
