@@ -152,7 +152,7 @@ impl Requests {
 
     /// From when to when the increments of such a family are; None where it is told as it is.
     fn increments_of(&self, kind: Kind) -> Option<Interval> {
-        let counts = !matches!(kind, Kind::Gauge | Kind::Summary);
+        let counts = !kind.is_gauge() && kind != Kind::Summary;
         self.increments.filter(|_| counts)
     }
 
