@@ -1,9 +1,11 @@
 //! What a store writes down for the one after it: frames, each of one family or of the store, appended to a file.
 //!
-//!     file     "otel-pipeline checkpoint 2\n", then frames
-//!     frame    mark, length of the body (u32), checksum (u64), body
-//!     body     'S' shape, seeds, epoch, time; scrapers; targets
-//!              'F' time, name, kind, suffix, unit, help of a family; then what changed of its series and streams
+//! ```text
+//! file     "otel-pipeline checkpoint 2\n", then frames
+//! frame    mark, length of the body (u32), checksum (u64), body
+//! body     'S' shape, seeds, epoch, time; scrapers; targets
+//!          'F' time, name, kind, suffix, unit, help of a family; then what changed of its series and streams
+//! ```
 //!
 //! A series or stream stands whole once, under a number, and then with its next value. What changes together was mostly
 //! written together, too: numbers that follow one another are told as the first and how many. A frame is taken under its
