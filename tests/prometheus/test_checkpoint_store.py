@@ -27,8 +27,9 @@ def make_store(epoch: int = T, **options: object) -> SeriesStore:
 
 
 def samples(store: SeriesStore, now: int = T, scraper: int | None = None) -> Samples:
-    lines = store.render("text", scraper, now).decode().splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+    lines = store.render("text", scraper, now).decode().split("\n")
+    told = [line for line in lines if line and line[0] != "#"]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in told)}
 
 
 def restart(checkpoint: bytes, now: int = T, **options: object) -> tuple[SeriesStore, Restored]:

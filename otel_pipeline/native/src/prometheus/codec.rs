@@ -85,6 +85,11 @@ pub fn take_text<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(text).ok()
 }
 
+/// Text that stands in a line of the page.
+pub fn take_line<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
+    take_text(from).filter(|text| !text.contains('\n'))
+}
+
 fn put_all<T: Code>(items: &[T], out: &mut Vec<u8>) {
     (items.len() as u32).put(out);
     items.iter().for_each(|item| item.put(out));

@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use super::checkpoint::{
     FRAME_HEAD, MAGIC, MARK, Times, VERSION, body, checksum, flag, kind_code, record,
 };
-use super::codec::{Code, take_next, take_text};
+use super::codec::{Code, take_line, take_next, take_text};
 use super::family::{State, leave, place};
 use super::identity::Identity;
 use super::names::{FamilyName, type_suffix};
@@ -177,7 +177,7 @@ impl Saved {
             let ingested_ns = u64::take(from)?;
             let key = take_text(from)?.into();
             self.targets
-                .insert(key, target(ingested_ns, take_text(from)?));
+                .insert(key, target(ingested_ns, take_line(from)?));
         }
         self.head = Some(Head {
             shape: *shape,
@@ -341,7 +341,7 @@ impl SavedFamily {
         let owner = StreamId::take(from)?;
         let (start_ns, time_ns) = <(u64, u64)>::take(from)?;
         let (ingested_ns, (born, shown)) = <(u64, (u64, u64))>::take(from)?;
-        let labels = take_text(from)?.into();
+        let labels = take_line(from)?.into();
         let value = Value::take(from).filter(|value| is_of(self.kind, value))?;
         let point = Point {
             start_ns,
