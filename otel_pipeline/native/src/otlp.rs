@@ -2,7 +2,9 @@
 //! Source: opentelemetry-proto 1.11, `trace.proto`, `metrics.proto`, `logs.proto`, `common.proto`.
 #![forbid(unsafe_code)]
 
-use crate::wire::{Field, Result, Value, fields};
+use crate::wire::{
+    Field, Result, Value, fields, put_message, put_varint, put_varint_field, zigzag,
+};
 
 /// The three signals; the outer message shapes are alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -296,6 +298,16 @@ pub fn number(message: &[u8], number: u32) -> u64 {
         .filter(|field| field.number == number)
         .last()
         .map_or(0, |field| field.value.number())
+}
+
+/// Writes the Buckets of an ExponentialHistogramDataPoint into its field `number`.
+pub fn put_exponential_buckets(out: &mut Vec<u8>, number: u32, offset: i32, counts: &[u64]) {
+    put_message(out, number, |out| {
+        put_varint_field(out, exponential_point::OFFSET, zigzag(offset.into()));
+        put_message(out, exponential_point::BUCKET_COUNTS, |out| {
+            counts.iter().for_each(|count| put_varint(out, *count));
+        });
+    });
 }
 
 /// What is around one item: the bodies of its Resource and Scope messages.

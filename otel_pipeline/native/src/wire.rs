@@ -254,6 +254,12 @@ pub fn varint_len(value: u64) -> usize {
     ((63 - (value | 1).leading_zeros()) as usize) / 7 + 1
 }
 
+/// A signed number as `sint32` and `sint64` write it, for `put_varint`.
+#[inline]
+pub fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
 #[inline]
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {

@@ -2,16 +2,16 @@
 #![forbid(unsafe_code)]
 
 use super::escape::{pairs, unescaped};
-use super::exponential::{Buckets, Exponential};
+use super::exponential::Exponential;
 use super::points::NO_RECORDED_VALUE;
 use super::series::{Collected, Exemplar, Point, Series};
 use super::value::{Histogram, Summary, Value};
 use crate::otlp::{
     any, exemplar, exponential_point, histogram_point, key_value, number_point, point,
-    summary_point,
+    put_exponential_buckets, summary_point,
 };
 use crate::wire::{
-    put_bytes_field, put_fixed64_field, put_message, put_tag, put_varint, put_varint_field,
+    put_bytes_field, put_fixed64_field, put_message, put_tag, put_varint, put_varint_field, zigzag,
 };
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -160,7 +160,11 @@ fn put_exponential(out: &mut Vec<u8>, exponential: &Exponential) -> Layout {
     if let Some(sum) = exponential.sum {
         put_double(out, exponential_point::SUM, sum);
     }
-    put_varint_field(out, exponential_point::SCALE, zigzag(exponential.scale));
+    put_varint_field(
+        out,
+        exponential_point::SCALE,
+        zigzag(exponential.scale.into()),
+    );
     put_fixed64_field(out, exponential_point::ZERO_COUNT, exponential.zero_count);
     put_double(
         out,
@@ -172,28 +176,13 @@ fn put_exponential(out: &mut Vec<u8>, exponential: &Exponential) -> Layout {
         (exponential_point::NEGATIVE, &exponential.negative),
     ];
     for (number, buckets) in signs {
-        put_message(out, number, |out| put_buckets(out, buckets));
+        put_exponential_buckets(out, number, buckets.offset, &buckets.counts);
     }
     Layout {
         attributes: exponential_point::ATTRIBUTES,
         exemplars: exponential_point::EXEMPLARS,
         flags: exponential_point::FLAGS,
     }
-}
-
-fn put_buckets(out: &mut Vec<u8>, buckets: &Buckets) {
-    put_varint_field(out, exponential_point::OFFSET, zigzag(buckets.offset));
-    put_message(out, exponential_point::BUCKET_COUNTS, |out| {
-        buckets
-            .counts
-            .iter()
-            .for_each(|count| put_varint(out, *count));
-    });
-}
-
-/// A number as `sint32` writes it.
-pub fn zigzag(number: i32) -> u64 {
-    u64::from((number << 1 ^ number >> 31) as u32)
 }
 
 fn put_summary(out: &mut Vec<u8>, summary: &Summary) -> Layout {

@@ -8,7 +8,9 @@ use super::page::{Head, Shown, Writer};
 use super::series::{Exemplar, Kind};
 use super::store::Options;
 use super::value::{Histogram, Summary, Value};
-use crate::wire::{put_bytes_field, put_fixed64_field, put_message, put_varint, put_varint_field};
+use crate::wire::{
+    put_bytes_field, put_fixed64_field, put_message, put_varint, put_varint_field, zigzag,
+};
 
 mod family {
     pub const NAME: u32 = 1;
@@ -368,9 +370,4 @@ fn put_spans(out: &mut Vec<u8>, (spans, deltas): (u32, u32), buckets: &Buckets) 
             steps.iter().for_each(|step| put_varint(out, zigzag(*step)));
         });
     }
-}
-
-/// A signed number as `sint32` and `sint64` are written.
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
 }

@@ -12,10 +12,11 @@ use super::page::{Family, Group, Page, Point};
 use super::sample::{Buckets, Exemplar, Kind, Labels, Refused};
 use crate::otlp::{
     ITEMS, RESOURCE, RESOURCE_ATTRIBUTES, RESOURCE_ITEMS, SCOPE, SCOPE_ITEMS, SCOPE_SCHEMA_URL,
-    exponential_point, histogram_point, metric, number_point, scope, summary_point,
+    exponential_point, histogram_point, metric, number_point, put_exponential_buckets, scope,
+    summary_point,
 };
 use crate::wire::{
-    put_bytes_field, put_fixed64_field, put_message, put_tag, put_varint, put_varint_field,
+    put_bytes_field, put_fixed64_field, put_message, put_tag, put_varint, put_varint_field, zigzag,
 };
 
 /// The scope of what comes without one.
@@ -343,7 +344,11 @@ fn native(point: &Point) -> Body {
     if !native.sum.is_nan() {
         put_fixed64_field(&mut out, exponential_point::SUM, native.sum.to_bits());
     }
-    put_varint_field(&mut out, exponential_point::SCALE, zigzag(native.scale));
+    put_varint_field(
+        &mut out,
+        exponential_point::SCALE,
+        zigzag(native.scale.into()),
+    );
     put_fixed64_field(&mut out, exponential_point::ZERO_COUNT, native.zero_count);
     put_buckets(&mut out, exponential_point::POSITIVE, &native.positive);
     put_buckets(&mut out, exponential_point::NEGATIVE, &native.negative);
@@ -356,20 +361,7 @@ fn put_buckets(out: &mut Vec<u8>, number: u32, buckets: &Buckets) {
     if buckets.counts.is_empty() {
         return;
     }
-    put_message(out, number, |out| {
-        put_varint_field(out, exponential_point::OFFSET, zigzag(buckets.offset));
-        put_message(out, exponential_point::BUCKET_COUNTS, |out| {
-            buckets
-                .counts
-                .iter()
-                .for_each(|count| put_varint(out, *count));
-        });
-    });
-}
-
-/// The varint of a `sint32`.
-fn zigzag(number: i32) -> u64 {
-    u64::from(((number << 1) ^ (number >> 31)) as u32)
+    put_exponential_buckets(out, number, buckets.offset, &buckets.counts);
 }
 
 fn summary(point: &Point) -> Body {

@@ -1,10 +1,9 @@
 //! What the two versions of the message have in common: series of labels, samples, exemplars and native histograms.
 #![forbid(unsafe_code)]
 
-use crate::prometheus::collect_points::zigzag;
 use crate::prometheus::exponential::{Buckets, Exponential};
 use crate::wire::{
-    put_fixed64_field, put_message, put_tag, put_varint, put_varint_field, varint_len,
+    put_fixed64_field, put_message, put_tag, put_varint, put_varint_field, varint_len, zigzag,
 };
 
 /// The value of a series that has none from now on. Source: Remote-Write 2.0, "Samples and Histogram Samples".
@@ -114,7 +113,7 @@ pub fn put_histogram(
 fn put_counts(out: &mut Vec<u8>, histogram: &Exponential) {
     put_varint_field(out, 1, histogram.count);
     put_fixed64_field(out, 3, histogram.sum.unwrap_or(0.0).to_bits());
-    put_varint_field(out, 4, zigzag(histogram.scale));
+    put_varint_field(out, 4, zigzag(histogram.scale.into()));
     put_fixed64_field(out, 5, histogram.zero_threshold.to_bits());
     put_varint_field(out, 6, histogram.zero_count);
     put_buckets(out, [8, 9], &histogram.negative);
@@ -128,7 +127,7 @@ fn put_buckets(out: &mut Vec<u8>, [spans, deltas]: [u32; 2], buckets: &Buckets) 
         return;
     }
     put_message(out, spans, |out| {
-        put_varint_field(out, 1, zigzag(buckets.offset.saturating_add(1)));
+        put_varint_field(out, 1, zigzag(buckets.offset.saturating_add(1).into()));
         put_varint_field(out, 2, buckets.counts.len() as u64);
     });
     put_message(out, deltas, |out| {
