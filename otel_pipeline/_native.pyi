@@ -126,6 +126,10 @@ def edit_attributes(batch: Batch, plan: AttributePlan) -> Batch:
 
 # --- enrich
 
+def journey_ids(project: str, requirement: str) -> tuple[bytes, bytes]:
+    """Trace id and root span id of a journey's trace, 16 and 8 bytes: the first halves of SHA-256 over both ids, each
+    behind its length, and over the trace id, so that no two pairs are alike."""
+
 def link_journeys(batch: Batch) -> Batch:
     """The batch with a link to the journey's root on every span that is a run of a stage (`sdlc.stage.run`, or a stage
     and no parent) and tells its requirement. A span that has the link stays as it is."""

@@ -1,13 +1,13 @@
 """What a flow tells, as telemetry: events as log records, gauges as data points."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from otel_pipeline.journeys.flow import Event, Gauge
-from otel_pipeline.pdata import Batch, from_proto
+from otel_pipeline.pdata import Batch, from_proto, key_values
 
 __all__ = ["SCOPE", "event_batch", "gauge_batch"]
 
@@ -24,7 +24,7 @@ def event_batch(events: Sequence[Event]) -> Batch:
         scope.log_records.add(
             time_unix_nano=event.time_unix_ns,
             event_name=event.name,
-            attributes=[_attribute(key, value) for key, value in event.attributes.items()],
+            attributes=_attributes(event.attributes),
         )
     return from_proto(request)
 
@@ -41,15 +41,11 @@ def gauge_batch(gauges: Sequence[Gauge], now_unix_ns: int) -> Batch:
         metrics[gauge.name].gauge.data_points.add(
             time_unix_nano=now_unix_ns,
             as_double=gauge.value,
-            attributes=[_attribute(key, value) for key, value in gauge.attributes.items()],
+            attributes=_attributes(gauge.attributes),
         )
     return from_proto(request)
 
 
-def _attribute(key: str, value: str | float | bool) -> KeyValue:
-    match value:
-        case bool():
-            return KeyValue(key=key, value=AnyValue(bool_value=value))
-        case str():
-            return KeyValue(key=key, value=AnyValue(string_value=value))
-    return KeyValue(key=key, value=AnyValue(double_value=value))
+def _attributes(values: Mapping[str, str | float | bool]) -> list[KeyValue]:
+    """Numbers are doubles, also whole ones: an attribute keeps its type."""
+    return key_values({key: value if isinstance(value, str | bool) else float(value) for key, value in values.items()})

@@ -4,11 +4,13 @@ to the real traces. Ids follow from project and requirement, so that the same jo
 from collections.abc import Iterable
 from hashlib import sha256
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
 
 from otel_pipeline import __version__
+from otel_pipeline._native import journey_ids
 from otel_pipeline.journeys.model import Journey, Run, State, Usage
+from otel_pipeline.pdata import key_values
 
 __all__ = ["JOURNEY_SERVICE", "journey_trace", "journey_trace_id"]
 
@@ -19,15 +21,13 @@ Value = str | int | float | bool
 
 
 def journey_trace_id(project: str, requirement: str) -> str:
-    """32 hex digits: the first half of SHA-256 over both ids, each behind its length: no two pairs are alike."""
-    parts = b"".join(len(part).to_bytes(8, "big") + part for part in (project.encode(), requirement.encode()))
-    return sha256(b"journey" + parts).hexdigest()[:32]
+    """32 hex digits, of `_native.journey_ids`: the processor `journey_links` links to them."""
+    return journey_ids(project, requirement)[0].hex()
 
 
 def journey_trace(journey: Journey) -> bytes:
     """OTLP TracesData. The root comes with the end only: backends take no span that is under way."""
-    trace_id = bytes.fromhex(journey_trace_id(journey.project, journey.requirement))
-    root_id = _span_id(trace_id, "root")
+    trace_id, root_id = journey_ids(journey.project, journey.requirement)
     spans = [_run(trace_id, root_id, run, share, journey)
              for run, share in zip(journey.runs, journey.shares, strict=True)]  # fmt: skip
     if journey.state in (State.ACCEPTED, State.CANCELLED):
@@ -105,15 +105,4 @@ def _span_id(trace_id: bytes, name: str) -> bytes:
 
 def _pairs(values: dict[str, Value] | dict[str, str]) -> list[KeyValue]:
     """Without those that are not known."""
-    return [KeyValue(key=key, value=_value(value)) for key, value in values.items() if value != ""]
-
-
-def _value(value: Value) -> AnyValue:
-    match value:
-        case bool():
-            return AnyValue(bool_value=value)
-        case int():
-            return AnyValue(int_value=value)
-        case float():
-            return AnyValue(double_value=value)
-    return AnyValue(string_value=value)
+    return key_values({key: value for key, value in values.items() if value != ""})

@@ -24,7 +24,7 @@ from otel_pipeline._native import (
     split,
     to_json,
 )
-from otel_pipeline.pdata.proto import from_proto, to_proto
+from otel_pipeline.pdata.proto import any_value, from_proto, key_values, to_proto
 
 __all__ = [
     "AttributePlan",
@@ -38,6 +38,7 @@ __all__ = [
     "SenderTable",
     "Signal",
     "SpanAggregator",
+    "any_value",
     "decode",
     "drop_matching",
     "edit_attributes",
@@ -45,6 +46,7 @@ __all__ = [
     "first_service",
     "from_proto",
     "from_trusted",
+    "key_values",
     "link_journeys",
     "merge",
     "split",

@@ -12,14 +12,14 @@ from typing import Any
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_pipeline.component import Clock, Settings
 from otel_pipeline.errors import ConsumeError
-from otel_pipeline.pdata import Batch, from_proto, to_proto
+from otel_pipeline.pdata import Batch, any_value, from_proto, to_proto
+from otel_pipeline.pdata import key_values as attributes
 from otel_pipeline.telemetry import Telemetry
 
 __all__ = [
@@ -38,33 +38,6 @@ __all__ = [
     "make_traces",
     "until",
 ]
-
-
-def any_value(value: Any) -> AnyValue:
-    """An AnyValue of a Python value: None, bool, int, float, str, bytes, list or dict."""
-    match value:
-        case None:
-            return AnyValue()
-        case bool():
-            return AnyValue(bool_value=value)
-        case int():
-            return AnyValue(int_value=value)
-        case float():
-            return AnyValue(double_value=value)
-        case str():
-            return AnyValue(string_value=value)
-        case bytes():
-            return AnyValue(bytes_value=value)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=[any_value(item) for item in value]))
-        case dict():
-            return AnyValue(kvlist_value=KeyValueList(values=attributes(value)))
-    raise TypeError(f"no AnyValue for {type(value).__name__}")
-
-
-def attributes(values: Mapping[str, Any]) -> list[KeyValue]:
-    """KeyValue messages of a dict."""
-    return [KeyValue(key=key, value=any_value(value)) for key, value in values.items()]
 
 
 def make_span(

@@ -19,7 +19,7 @@ const REQUIREMENT: &[u8] = b"sdlc.requirement.id";
 const STAGE: &[u8] = b"sdlc.stage.name";
 const STAGE_RUN: &[u8] = b"sdlc.stage.run";
 
-/// The trace and the root span of a journey; `journeys.journey_trace` makes the same in Python.
+/// The trace and the root span of a journey.
 pub fn journey_ids(project: &[u8], requirement: &[u8]) -> ([u8; 16], [u8; 8]) {
     let mut hash = Sha256::new();
     hash.update(b"journey");
@@ -128,6 +128,13 @@ fn has(span: &[u8], trace_id: &[u8]) -> bool {
             .any(|part| part.number == TRACE_ID && part.value.bytes() == trace_id),
         _ => false,
     })
+}
+
+/// See `_native.pyi`.
+#[pyfunction]
+#[pyo3(name = "journey_ids")]
+pub fn ids_for_python(project: &str, requirement: &str) -> ([u8; 16], [u8; 8]) {
+    journey_ids(project.as_bytes(), requirement.as_bytes())
 }
 
 /// Adds the links to a batch; see `_native.pyi`.

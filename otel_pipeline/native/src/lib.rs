@@ -50,6 +50,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(enrich::enrich, module)?)?;
     module.add_function(wrap_pyfunction!(enrich::regex_problem, module)?)?;
     module.add_class::<event_spans::EventSpans>()?;
+    module.add_function(wrap_pyfunction!(journey_links::ids_for_python, module)?)?;
     module.add_function(wrap_pyfunction!(journey_links::link_journeys, module)?)?;
     module.add_class::<journeys::JourneyPlan>()?;
     module.add_function(wrap_pyfunction!(journeys::unpack_chunk, module)?)?;
