@@ -16,7 +16,7 @@ MAX_FUNCTION_LINES = 80
 
 COMPONENT_FOLDERS = ("receivers", "processors", "connectors", "exporters", "extensions")
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "_native", "options"),
+    ("errors", "_native", "options", "times"),
     ("telemetry", "semconv"),
     ("pdata",),
     ("prometheus",),

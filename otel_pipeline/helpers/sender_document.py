@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 from otel_pipeline.pdata import Sender, Signal
 from otel_pipeline.telemetry import SenderError
+from otel_pipeline.times import time_or_none
 
 __all__ = ["SENDERS_SCHEMA", "Expected", "expected_document", "senders_document"]
 
@@ -41,8 +41,8 @@ def _sender(service: str, project: str, rows: Sequence[Sender], errors: Errors, 
     return {
         "service": service,
         "project": project,
-        "first_seen": _time(min((row.first_seen_ns for row in rows), default=0)),
-        "last_seen": _time(last_seen_ns),
+        "first_seen": time_or_none(min((row.first_seen_ns for row in rows), default=0)),
+        "last_seen": time_or_none(last_seen_ns),
         "silent_seconds": round((now_ns - last_seen_ns) / 1e9, 3) if rows else None,
         "protocols": _unique(protocol for row in rows for protocol in row.protocols),
         "sdk": _sdk(rows),
@@ -54,8 +54,8 @@ def _sender(service: str, project: str, rows: Sequence[Sender], errors: Errors, 
 
 def _signal(row: Sender) -> dict[str, Any]:
     return {
-        "first_seen": _time(row.first_seen_ns),
-        "last_seen": _time(row.last_seen_ns),
+        "first_seen": time_or_none(row.first_seen_ns),
+        "last_seen": time_or_none(row.last_seen_ns),
         "requests": row.requests,
         "items": row.items,
         "items_per_second": round(row.items_per_second, 3),
@@ -75,7 +75,7 @@ def _last_error(errors: Mapping[str, SenderError]) -> dict[str, Any] | None:
     signal, error = max(errors.items(), key=lambda one: one[1].at_unix_ns)
     requests = sum(one.count for one in errors.values())
     texts = {"signal": signal, "reason": error.reason, "message": error.message}
-    return {**texts, "at": _time(error.at_unix_ns), "requests": requests}
+    return {**texts, "at": time_or_none(error.at_unix_ns), "requests": requests}
 
 
 def expected_document(expected: Iterable[Expected], now_ns: int) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def expected_document(expected: Iterable[Expected], now_ns: int) -> list[dict[st
             "service": one.service,
             "project": one.project,
             "silent": one.silent,
-            "last_seen": _time(one.last_seen_ns),
+            "last_seen": time_or_none(one.last_seen_ns),
             "silent_seconds": round((now_ns - one.last_seen_ns) / 1e9, 3) if one.last_seen_ns else None,
         }
         for one in sorted(expected, key=lambda one: (not one.silent, one.project, one.service))
@@ -94,13 +94,6 @@ def expected_document(expected: Iterable[Expected], now_ns: int) -> list[dict[st
 
 def _unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
-
-
-def _time(unix_ns: int) -> str | None:
-    """RFC 3339 to the millisecond; None for never."""
-    if not unix_ns:
-        return None
-    return datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _TEXT = {"type": "string"}

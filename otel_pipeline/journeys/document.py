@@ -4,11 +4,11 @@ Times are RFC 3339 to the millisecond beside Unix milliseconds (`…_ms`), durat
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from otel_pipeline.journeys.model import Edge, Entity, Journey, Key, Run, StageTotal, State, TraceLine, Usage
 from otel_pipeline.journeys.store import RequirementPage, RequirementSummary
+from otel_pipeline.times import time_or_none
 
 __all__ = [
     "JOURNEY_SCHEMA",
@@ -18,7 +18,6 @@ __all__ = [
     "page_document",
     "run_document",
     "summary_document",
-    "time_document",
 ]
 
 
@@ -142,17 +141,10 @@ def key_document(key: Key) -> dict[str, str]:
     return {"kind": key.kind, "scope": key.scope, "value": key.value}
 
 
-def time_document(unix_ns: int) -> str | None:
-    """RFC 3339; None for never."""
-    if not unix_ns:
-        return None
-    return datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _interval(start_ns: int, end_ns: int) -> dict[str, Any]:
     return {
-        "start": time_document(start_ns),
-        "end": time_document(end_ns),
+        "start": time_or_none(start_ns),
+        "end": time_or_none(end_ns),
         "start_ms": _ms(start_ns),
         "end_ms": _ms(end_ns),
         "seconds": _seconds(max(0, end_ns - start_ns)),
@@ -180,8 +172,8 @@ def _usages(usages: Iterable[Usage]) -> list[dict[str, Any]]:
 def _entity(entity: Entity) -> dict[str, Any]:
     return {
         **key_document(entity.key),
-        "first": time_document(entity.first_ns),
-        "last": time_document(entity.last_ns),
+        "first": time_or_none(entity.first_ns),
+        "last": time_or_none(entity.last_ns),
         "hops": entity.hops,
         "because": _edge(entity.because) if entity.because else None,
         "shared_with": list(entity.shared_with),
@@ -192,8 +184,8 @@ def _edge(edge: Edge) -> dict[str, Any]:
     return {
         "cause": key_document(edge.cause),
         "product": key_document(edge.product),
-        "first": time_document(edge.first_ns),
-        "last": time_document(edge.last_ns),
+        "first": time_or_none(edge.first_ns),
+        "last": time_or_none(edge.last_ns),
         "items": edge.items,
         "trace_id": edge.trace_id,
     }

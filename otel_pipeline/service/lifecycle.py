@@ -13,6 +13,7 @@ from otel_pipeline.service import status
 from otel_pipeline.service.build import build
 from otel_pipeline.service.graph import Graph
 from otel_pipeline.telemetry import Telemetry
+from otel_pipeline.times import time_text
 
 __all__ = ["Service"]
 
@@ -31,7 +32,7 @@ class _Reloads:
 
     def describe(self) -> dict[str, Any]:
         """For JSON."""
-        last = status.time_text(self.unix_ns) if self.unix_ns else ""
+        last = time_text(self.unix_ns) if self.unix_ns else ""
         return {"done": self.done, "failed": self.failed, "last": last, "problems": list(self.problems)}
 
 

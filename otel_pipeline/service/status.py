@@ -1,7 +1,6 @@
 """How the gateway is, as JSON: components, pipelines, item balance, versions."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
@@ -11,8 +10,9 @@ from otel_pipeline.component import Health, Kind, Query, Served
 from otel_pipeline.service.graph import Graph
 from otel_pipeline.service.node import Node
 from otel_pipeline.telemetry import ComponentCounts
+from otel_pipeline.times import time_text
 
-__all__ = ["balance", "components", "documents", "pipelines", "queries", "time_text", "versions"]
+__all__ = ["balance", "components", "documents", "pipelines", "queries", "versions"]
 
 _WORST_FIRST = (
     Health.PERMANENT_ERROR,
@@ -23,11 +23,6 @@ _WORST_FIRST = (
     Health.OK,
 )
 _LIBRARIES = ("grpcio", "opentelemetry-sdk", "protobuf", "uvicorn", "uvloop")
-
-
-def time_text(unix_ns: int) -> str:
-    """An instant in RFC 3339, to the millisecond."""
-    return datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def components(graph: Graph) -> list[dict[str, Any]]:
