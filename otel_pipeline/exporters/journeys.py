@@ -83,6 +83,7 @@ class Journeys(Exporter):
             raise ConfigError([Problem(f"exporters::{settings.id}::storage", problem)])
         self._registry = semconv.load(config.directories)
         self._plan = compile_plan(self._registry)
+        self._queries = self._make_queries()
         self._known: Answers | None = None
         self._held = dict.fromkeys(Signal, 0)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -107,6 +108,9 @@ class Journeys(Exporter):
 
     def queries(self) -> Sequence[Query]:
         """Requirements, journeys and traces (`journeys.questions`), and traces as Jaeger tells them."""
+        return self._queries
+
+    def _make_queries(self) -> tuple[Query, ...]:
         registry, time_ns = self._registry, self.settings.clock.time_ns
         kinds = {key: one.identifies.kind for key, one in registry.attributes.items() if one.identifies}
         return (

@@ -9,19 +9,18 @@ from dataclasses import replace
 from itertools import islice, product
 from typing import Any, Protocol
 
-from otel_pipeline import pdata
 from otel_pipeline.component import Query
 from otel_pipeline.journeys.journey_trace import JOURNEY_SERVICE, journey_trace, journey_trace_id
 from otel_pipeline.journeys.model import Journey, Key
+from otel_pipeline.journeys.questions import whole_number
 from otel_pipeline.journeys.store import RequirementPage, RequirementQuery, RequirementSummary, TraceHead, TraceQuery
+from otel_pipeline.journeys.trace_document import SPAN_KINDS, stored_spans
 from otel_pipeline.options import parse_duration
-from otel_pipeline.pdata import Signal
 
 __all__ = ["JaegerSource", "jaeger_queries", "jaeger_trace"]
 
 MAX_TRACES = 200
 _MAX_COMBINATIONS = 20
-_KINDS = ("", "internal", "server", "client", "producer", "consumer")
 _SEARCH = {
     "service": "Traces in which this service has spans. `otel-pipeline-journeys` gives journeys.",
     "operation": "Traces in which that service has spans of this name.",
@@ -86,20 +85,16 @@ def jaeger_trace(trace_id: str, blobs: Iterable[bytes]) -> dict[str, Any]:
     """One trace in Jaeger's JSON; without spans where there are none."""
     processes: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
-    spans: dict[str, dict[str, Any]] = {}
-    for blob in blobs:
-        document = json.loads(pdata.to_json(pdata.from_trusted(Signal.TRACES, blob)))
-        for resource_spans in document.get("resourceSpans", ()):
-            attributes = resource_spans.get("resource", {}).get("attributes", ())
-            text = json.dumps(attributes, sort_keys=True)
-            process = names.setdefault(text, f"p{len(names) + 1}")
-            processes[process] = _process(attributes)
-            for scope_spans in resource_spans.get("scopeSpans", ()):
-                scope = scope_spans.get("scope", {})
-                for span in scope_spans.get("spans", ()):
-                    if span.get("traceId") == trace_id:
-                        spans.setdefault(span.get("spanId", ""), _span(span, scope, process))
-    return {"traceID": trace_id, "spans": list(spans.values()), "processes": processes, "warnings": None}
+    spans: list[dict[str, Any]] = []
+    known: list[dict[str, Any]] | None = None
+    process = ""
+    for resource, scope, span in stored_spans(trace_id, blobs):
+        if resource is not known:
+            known = resource
+            process = names.setdefault(json.dumps(resource, sort_keys=True), f"p{len(names) + 1}")
+            processes[process] = _process(resource)
+        spans.append(_span(span, scope, process))
+    return {"traceID": trace_id, "spans": spans, "processes": processes, "warnings": None}
 
 
 class _Jaeger:
@@ -129,7 +124,7 @@ class _Jaeger:
 
     def search(self, values: Values) -> Any:
         tags = _tags(values.get("tags", ""))
-        limit = min(MAX_TRACES, _whole(values, "limit") or 20)
+        limit = min(MAX_TRACES, whole_number(values, "limit", digits=16) or 20)
         if values.get("service") == JOURNEY_SERVICE:
             return self._search_journeys(values, tags, limit)
         if unknown := sorted(tags.keys() - self._kinds.keys()):
@@ -137,8 +132,8 @@ class _Jaeger:
         query = TraceQuery(
             service=values.get("service", ""),
             operation=values.get("operation", "") if values.get("operation") != "all" else "",
-            start_ns=_whole(values, "start") * 1000,
-            end_ns=_whole(values, "end") * 1000,
+            start_ns=whole_number(values, "start", digits=16) * 1000,
+            end_ns=whole_number(values, "end", digits=16) * 1000,
             min_duration_ns=_duration(values, "minDuration"),
             max_duration_ns=_duration(values, "maxDuration"),
             limit=limit,
@@ -163,7 +158,7 @@ class _Jaeger:
         page = self._source().requirements(
             RequirementQuery(self._now_ns(), project=project, text=wanted, limit=MAX_TRACES)
         )
-        start, end = _whole(values, "start") * 1000, _whole(values, "end") * 1000
+        start, end = whole_number(values, "start", digits=16) * 1000, whole_number(values, "end", digits=16) * 1000
         shortest, longest = _duration(values, "minDuration"), _duration(values, "maxDuration")
         rows = [
             row
@@ -242,8 +237,8 @@ def _own_tags(span: Mapping[str, Any], scope: Mapping[str, Any]) -> list[dict[st
     status = span.get("status", {})
     kind = span.get("kind", 0)
     tags = [_tag("otel.scope.name", scope["name"])] if scope.get("name") else []
-    if 0 < kind < len(_KINDS):
-        tags.append(_tag("span.kind", _KINDS[kind]))
+    if 0 < kind < len(SPAN_KINDS):
+        tags.append(_tag("span.kind", SPAN_KINDS[kind]))
     if status.get("code") == 2:
         tags += [_tag("error", True), _tag("otel.status_code", "ERROR")]
         tags += [_tag("otel.status_description", status["message"])] if status.get("message") else []
@@ -281,15 +276,6 @@ def _tags(text: str) -> dict[str, str]:
     if not isinstance(found, dict):
         raise ValueError('tags has to be a JSON object such as {"sdlc.requirement.id": "REQ-1042"}')
     return {str(name): str(value) for name, value in found.items()}
-
-
-def _whole(values: Values, name: str) -> int:
-    text = values.get(name, "")
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit()) or len(text) > 16:
-        raise ValueError(f"{name} has to be a whole number")
-    return int(text)
 
 
 def _duration(values: Values, name: str) -> int:

@@ -10,7 +10,7 @@ from otel_pipeline.journeys.overview import OVERVIEW_SCHEMA, overview_document
 from otel_pipeline.journeys.store import RequirementPage, RequirementQuery, RequirementSort
 from otel_pipeline.journeys.trace_document import TRACE_SCHEMA, span_document, trace_document
 
-__all__ = ["JourneySource", "journey_queries"]
+__all__ = ["JourneySource", "journey_queries", "whole_number"]
 
 MAX_ROWS = 500
 _SORTS: tuple[RequirementSort, ...] = get_args(RequirementSort)
@@ -107,16 +107,17 @@ def _requirement_query(values: Values, now_ns: int) -> RequirementQuery:
         with_errors=values.get("errors", "").lower() in ("1", "true", "on"),
         sort=sort,
         descending=values.get("order", "desc") == "desc",
-        limit=min(MAX_ROWS, _whole(values, "limit", 50)),
-        offset=_whole(values, "offset", 0),
+        limit=min(MAX_ROWS, whole_number(values, "limit", 50)),
+        offset=whole_number(values, "offset"),
     )
 
 
-def _whole(values: Values, name: str, default: int) -> int:
+def whole_number(values: Values, name: str, default: int = 0, *, digits: int = 9) -> int:
+    """A parameter that has to be a whole number of at most so many digits. Raises ValueError."""
     text = values.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+    if not (text.isascii() and text.isdigit()) or len(text) > digits:
         raise ValueError(f"{name} has to be a whole number")
     return int(text)
 

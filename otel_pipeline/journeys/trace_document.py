@@ -9,12 +9,14 @@ from typing import Any
 from otel_pipeline import pdata
 from otel_pipeline.pdata import Signal
 
-__all__ = ["MAX_SPANS", "TRACE_SCHEMA", "span_document", "trace_document"]
+__all__ = ["MAX_SPANS", "SPAN_KINDS", "TRACE_SCHEMA", "span_document", "stored_spans", "trace_document"]
 
 MAX_SPANS = 5000
 """Spans of one answer. Of larger traces, those nearest to the roots."""
 _ERROR = 2
-_KINDS = ("", "internal", "server", "client", "producer", "consumer")
+SPAN_KINDS = ("", "internal", "server", "client", "producer", "consumer")
+"""By their number in OTLP."""
+Json = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -99,17 +101,30 @@ def span_document(trace_id: str, span_id: str, blobs: Sequence[bytes]) -> dict[s
     raise LookupError(f"no span {span_id} of trace {trace_id} is kept")
 
 
-def _read(trace_id: str, blobs: Sequence[bytes]) -> dict[str, _Span]:
-    spans: dict[str, _Span] = {}
+def stored_spans(trace_id: str, blobs: Iterable[bytes]) -> Iterator[tuple[list[Json], Json, Json]]:
+    """Each span of a trace once, as OTLP/JSON: attributes of its resource (one list for all spans of a resource), its
+    scope, and itself. `blobs` are OTLP TracesData."""
+    seen: set[str] = set()
     for blob in blobs:
         document = json.loads(pdata.to_json(pdata.from_trusted(Signal.TRACES, blob)))
         for resource_spans in document.get("resourceSpans", ()):
-            resource = _attributes(resource_spans.get("resource", {}).get("attributes", ()))
+            resource = resource_spans.get("resource", {}).get("attributes", [])
             for scope_spans in resource_spans.get("scopeSpans", ()):
-                scope = str(scope_spans.get("scope", {}).get("name", ""))
-                for raw in scope_spans.get("spans", ()):
-                    if raw.get("traceId") == trace_id:
-                        spans.setdefault(str(raw.get("spanId", "")), _Span(raw, resource, scope))
+                scope = scope_spans.get("scope", {})
+                for span in scope_spans.get("spans", ()):
+                    if span.get("traceId") == trace_id and (id := span.get("spanId", "")) not in seen:
+                        seen.add(id)
+                        yield resource, scope, span
+
+
+def _read(trace_id: str, blobs: Sequence[bytes]) -> dict[str, _Span]:
+    spans: dict[str, _Span] = {}
+    known: list[Json] | None = None
+    attributes: Json = {}
+    for resource, scope, raw in stored_spans(trace_id, blobs):
+        if resource is not known:
+            known, attributes = resource, _attributes(resource)
+        spans[str(raw.get("spanId", ""))] = _Span(raw, attributes, str(scope.get("name", "")))
     return spans
 
 
@@ -176,7 +191,7 @@ def _row(span: _Span) -> dict[str, Any]:
         "children": len(span.children),
         "name": str(span.raw.get("name", "")),
         "service": str(span.resource.get("service.name", "")),
-        "kind": _KINDS[kind] if 0 <= kind < len(_KINDS) else "",
+        "kind": SPAN_KINDS[kind] if 0 <= kind < len(SPAN_KINDS) else "",
         "failed": span.failed,
         "failed_below": span.failed_below,
         "message": str(status.get("message", "")),

@@ -1,7 +1,7 @@
 """Lays a journey out for its page: bars and bands in percent of the width, and texts; the template only places them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from otel_pipeline.ui.scale import Scale, honest_scale, journey_scale
@@ -70,10 +70,8 @@ class Row:
     level: int
     key: str
     parent: str
-    stage: str
     label: str
     sub: str
-    outcome: str
     errors: int
     duration: str
     cost: str
@@ -101,8 +99,6 @@ class JourneyView:
     is_compressed: bool
     can_compress: bool
     lead_text: str
-    pieces: tuple[tuple[float, float, float, float], ...] = field(default=())
-    """Of the scale: start and end in Unix milliseconds, left and right in percent."""
 
 
 def journey_view(journey: Document, words: Words, *, compress: bool) -> JourneyView:
@@ -124,7 +120,6 @@ def journey_view(journey: Document, words: Words, *, compress: bool) -> JourneyV
         is_compressed=scale.is_compressed,
         can_compress=compressed.is_compressed,
         lead_text=words.duration(journey["lead_seconds"]),
-        pieces=tuple((one.start_ms, one.end_ms, one.left, one.right) for one in scale.pieces),
     )
 
 
@@ -163,10 +158,8 @@ def _visit_row(key: str, visit: Document, runs: Sequence[Document], scale: Scale
         level=1,
         key=key,
         parent="",
-        stage=visit["stage"],
         label=label,
         sub=", ".join(agents),
-        outcome=visit["outcome"],
         errors=_errors(runs),
         duration=words.duration(seconds),
         cost=_cost(runs, words),
@@ -185,10 +178,8 @@ def _others_row(places: Sequence[int], runs: Sequence[Document], scale: Scale, w
         level=1,
         key="other",
         parent="",
-        stage="",
         label=label,
         sub="",
-        outcome="",
         errors=_errors(mine),
         duration=words.duration(seconds),
         cost=_cost(mine, words),
@@ -205,10 +196,8 @@ def _run_row(key: str, parent: str, run: Document, scale: Scale, words: Words) -
         level=2,
         key=key,
         parent=parent,
-        stage=run["stage"],
         label=run["name"] or words.text("unnamed"),
         sub=run["agent"] or run["service"],
-        outcome=run["outcome"],
         errors=_errors([run]),
         duration=duration,
         cost=_cost([run], words),
@@ -264,21 +253,29 @@ def gap_text(gap: Document, words: Words) -> str:
 
 def _bands(journey: Document, scale: Scale, words: Words) -> Iterable[Band]:
     gaps = journey["gaps"]
-    for piece in scale.pieces:
-        if piece.is_gap:
-            fitting = [one for one in gaps if one["start_ms"] < piece.end_ms and one["end_ms"] > piece.start_ms]
-            longest = max(fitting, key=lambda one: one["seconds"], default=None)
-            text = words.duration((piece.end_ms - piece.start_ms) / 1000)
-            detail = gap_text(longest, words) if longest else words.text("waiting")
-            short = words.word(longest["reason"]) if longest and longest["reason"] else words.text("waiting")
-            yield Band(piece.left, piece.right - piece.left, text, short, detail, is_compressed=True)
+    compressed = [piece for piece in scale.pieces if piece.is_gap]
+    for piece in compressed:
+        fitting = [one for one in gaps if one["start_ms"] < piece.end_ms and one["end_ms"] > piece.start_ms]
+        longest = max(fitting, key=lambda one: one["seconds"], default=None)
+        yield _band(piece.left, piece.right, (piece.end_ms - piece.start_ms) / 1000, longest, words, is_compressed=True)
     for gap in gaps:
         left, right = scale.at(gap["start_ms"]), scale.at(gap["end_ms"])
-        is_apart = not any(piece.is_gap and piece.left < right and piece.right > left for piece in scale.pieces)
+        is_apart = not any(piece.left < right and piece.right > left for piece in compressed)
         if is_apart and right - left >= NAMED_PERCENT:
-            text = words.duration(gap["seconds"])
-            short = words.word(gap["reason"]) if gap["reason"] else words.text("waiting")
-            yield Band(left, right - left, text, short, gap_text(gap, words), is_compressed=False)
+            yield _band(left, right, gap["seconds"], gap, words, is_compressed=False)
+
+
+def _band(
+    left: float, right: float, seconds: float, gap: Document | None, words: Words, *, is_compressed: bool
+) -> Band:
+    return Band(
+        left=round(left, 4),
+        width=round(right - left, 4),
+        text=words.duration(seconds),
+        short=words.word(gap["reason"]) if gap and gap["reason"] else words.text("waiting"),
+        detail=gap_text(gap, words) if gap else words.text("waiting"),
+        is_compressed=is_compressed,
+    )
 
 
 def _ticks(scale: Scale, words: Words) -> Iterable[Tick]:

@@ -1,8 +1,9 @@
 """Numbers, times and texts as people read them, in English and Chinese."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 
 import yaml
@@ -83,10 +84,7 @@ def choose_language(asked: str, accept_language: str) -> str:
             ranked.append((-float(quality or 1), name.split("-")[0].lower()))
         except ValueError:
             continue
-    return next((name for rank, name in sorted(ranked, key=_rank) if rank and name in LANGUAGES), "en")
-
-
-_rank: Callable[[tuple[float, str]], float] = lambda one: one[0]  # noqa: E731 - a key that keeps the order of equals
+    return next((name for rank, name in sorted(ranked, key=itemgetter(0)) if rank and name in LANGUAGES), "en")
 
 
 @cache
